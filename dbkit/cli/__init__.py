@@ -1,0 +1,81 @@
+"""The command tree, and the one place where an error becomes three lines and an exit code.
+
+Command files import typer and the core only; engines and drivers are imported inside the command that needs them, so
+that `dbkit --help` stays under 0.2 s.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from dbkit import __version__
+from dbkit.cli import apply, audit, demo, doctor, explain, index, job, policy
+from dbkit.errors import EXIT_BROKEN, DbkitError
+
+app = typer.Typer(
+    name="dbkit",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"dbkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", envvar="DBKIT_DEBUG", help="Show tracebacks.")] = False,
+) -> None:
+    """Tune databases and migrate them without downtime.
+
+    Reads are the default; only `apply`, `index apply` and `job resume|abort` change a server.
+    Start with `dbkit demo`, or `dbkit doctor --dsn postgresql://user@host/db`.
+    """
+    del version  # handled by its eager callback
+    if debug:
+        os.environ["DBKIT_DEBUG"] = "1"
+
+
+app.command("demo")(demo.demo)
+app.command("doctor")(doctor.doctor)
+app.command("audit")(audit.audit)
+app.command("explain")(explain.explain)
+app.command("apply")(apply.apply)
+app.add_typer(index.app, name="index")
+app.add_typer(job.app, name="job")
+app.add_typer(policy.app, name="policy")
+
+
+def main() -> None:
+    """The console script. Never shows a traceback unless asked."""
+    try:
+        app()
+    except DbkitError as error:
+        if os.environ.get("DBKIT_DEBUG"):
+            raise
+        print("\n".join(error.lines()), file=sys.stderr)
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except Exception as error:
+        if os.environ.get("DBKIT_DEBUG"):
+            raise
+        from dbkit.secrets import redact
+
+        kind = type(error).__name__
+        print(f"error: dbkit met something it does not know: {kind}: {redact(str(error))}", file=sys.stderr)
+        print("hint: run it again with --debug and report the traceback", file=sys.stderr)
+        sys.exit(EXIT_BROKEN)

@@ -1,0 +1,133 @@
+"""The pages that `dbkit explain` prints: one for each rule, made from its docstring and examples, and a few topics."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from dbkit.errors import UsageError
+from dbkit.rules import Rule, resolve
+
+TOPICS: Final[dict[str, str]] = {
+    "exit-codes": """Exit codes
+
+  0    done; no finding at or above --fail-on
+  1    findings at or above --fail-on, or --exit-code and steps pending
+  2    usage, configuration, policy or unreadable input
+  3    cannot connect, or not permitted
+  4    refused: nothing was changed (stale plan, guard, lock that never came free, second runner)
+  5    stopped part-way in a safe state; the same command or `dbkit job resume` goes on
+  6    failed part-way; a person must look, the hint says where
+  130  interrupted by SIGINT, state saved
+  143  ended by SIGTERM, state saved
+
+stdout carries the result only; progress, notes, prompts and errors go to stderr.""",
+    "environment": """Environment
+
+  DBKIT_DSN      the target when none is named
+  DBKIT_CONFIG   the configuration file instead of the nearest dbkit.toml
+  DBKIT_POLICY   the policy instead of the configuration's
+  DBKIT_DEBUG    show tracebacks
+  NO_COLOR, FORCE_COLOR   colour off or on, whatever the terminal
+  PGHOST, PGPORT, PGUSER, PGDATABASE, PGSERVICE, PGPASSFILE ...   read by libpq itself
+
+A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats [tool.dbkit] in pyproject.toml.
+`dbkit doctor` shows every value with its source.""",
+    "config": """Configuration: dbkit.toml, or [tool.dbkit] in pyproject.toml
+
+  default_target = "prod"
+  policy = "policies/strict.yaml"
+
+  [targets.prod]
+  dsn_env = "PROD_URL"          # the variable that holds the DSN; or: service = "prod"
+  memory = "16GB"               # of the server's machine
+  cpus = 4
+  storage = "ssd"               # ssd, hdd or san
+  indexes = ["sql/indexes"]     # files or folders with the wanted create index statements
+  policy = "policies/prod.yaml"
+  replicas = ["prod-replica"]   # other targets whose index statistics count too
+
+A password in this file is an error: it would be copied, committed and logged.""",
+    "formats": """Formats
+
+  text      for people; grouped and coloured on a terminal, one finding a line elsewhere
+  json      the whole report, stable: see `dbkit policy schema --report`
+  sarif     GitHub code scanning and other SARIF 2.1.0 readers
+  junit     test reports of CI systems
+  github    annotations of a GitHub Actions run, worst first
+  markdown  for a pull request or a ticket
+  html      one file with everything in it, for a manager and a DBA
+
+--format decides what goes to stdout; every -o FILE adds a file, its format told by its suffix
+(.txt .json .sarif .xml .md .html; .github.txt for annotations).""",
+}
+
+
+def page(name: str) -> str:
+    """The page as text. Raises UsageError when neither a rule nor a topic has that name."""
+    if name in TOPICS:
+        return TOPICS[name]
+    return rule_page(_rule(name))
+
+
+def as_data(name: str) -> dict[str, Any]:
+    """The page as plain data."""
+    if name in TOPICS:
+        return {"topic": name, "text": TOPICS[name]}
+    rule = _rule(name)
+    return {
+        "id": rule.id,
+        "engine": rule.engine,
+        "category": rule.category,
+        "severity": rule.severity.value,
+        "evidence": rule.evidence.value,
+        "title": rule.title,
+        "text": rule.body,
+        "facts": dict(rule.facts),
+        "bad": rule.bad,
+        "good": rule.good,
+        "equivalents": {tool: list(names) for tool, names in rule.equivalents.items()},
+    }
+
+
+def rule_page(rule: Rule[..., Any]) -> str:
+    """A rule's page: sentence, facts, text, examples, other names."""
+    lines = [rule.id, "=" * len(rule.id), "", rule.title, ""]
+    lines += [f"severity  {rule.severity.value}{' (only when selected or switched on)' if rule.opt_in else ''}"]
+    lines += [f"evidence  {rule.evidence.value}"]
+    lines += [f"{name:<9} {text}" for name, text in rule.facts.items()]
+    if rule.body:
+        lines += ["", rule.body]
+    lines += ["", "Bad:", "", _indent(rule.bad), "", "Good:", "", _indent(rule.good)]
+    if rule.equivalents:
+        lines += ["", "Known elsewhere as:"]
+        lines += [f"    {tool}: {', '.join(names)}" for tool, names in sorted(rule.equivalents.items())]
+    if rule.aliases:
+        lines += ["", f"Former names: {', '.join(rule.aliases)}"]
+    return "\n".join(lines)
+
+
+def index(rows: list[dict[str, object]], *, topics: bool) -> str:
+    """All rules, one a line, grouped by engine and category; with the topics when asked."""
+    lines: list[str] = []
+    width = max((len(str(r["id"])) for r in rows), default=0)
+    for engine, category in sorted({(str(r["engine"]), str(r["category"])) for r in rows}):
+        lines.append(f"{engine}: {category}")
+        members = [r for r in rows if (r["engine"], r["category"]) == (engine, category)]
+        lines += [f"  {r['id']!s:<{width}}  {r['severity']!s:<5}  {r['title']}" for r in members]
+        lines.append("")
+    if topics:
+        lines += ["topics", *(f"  {name}" for name in TOPICS), "", "`dbkit explain NAME` prints a page."]
+    return "\n".join(lines).rstrip()
+
+
+def _rule(name: str) -> Rule[..., Any]:
+    try:
+        return resolve(name)
+    except UsageError as error:
+        raise UsageError(
+            f"no rule or topic is called {name!r}", hint=f"{error.hint}; topics: {', '.join(TOPICS)}"
+        ) from None
+
+
+def _indent(text: str) -> str:
+    return "\n".join(f"    {line}".rstrip() for line in text.splitlines())

@@ -1,0 +1,170 @@
+"""Connections to PostgreSQL: one place where a DSN is parsed, errors get their hint, and the session is pinned.
+
+A session of ours has `search_path` pinned to pg_catalog, so that what the server deparses does not depend on the role's
+settings, and an `application_name` that a DBA can find. A driver's own parse error shows the password, therefore it is
+caught here and replaced.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, LiteralString, TypeAlias
+
+import psycopg
+from psycopg import conninfo, errors, sql
+from psycopg.rows import DictRow, TupleRow, dict_row
+
+from dbkit.errors import DbkitError, Refused, Unreachable, UsageError
+from dbkit.secrets import redact
+from dbkit.settings import Target
+
+Connection: TypeAlias = "psycopg.Connection[TupleRow]"
+
+CONNECT_TIMEOUT: Final = 10
+OLDEST: Final = 140000
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """What a connection is connected to."""
+
+    system: str
+    database: str
+    user: str
+    version: int
+    """As server_version_num: 150018, 180006."""
+    version_text: str
+    in_recovery: bool
+    direct: bool
+    """False when a pooler stands between: the backend that answers is not the one libpq spoke to."""
+    superuser: bool
+    reads_all_stats: bool
+    """Whether pg_stat_activity and progress views show other roles' sessions in full."""
+
+    @property
+    def major(self) -> int:
+        """15, 18."""
+        return self.version // 10000
+
+
+def parse(dsn: str, **extra: str | int) -> str:
+    """The DSN as libpq reads it, with `extra` filled in. Raises UsageError that never shows the DSN."""
+    try:
+        return conninfo.make_conninfo(dsn, **extra)
+    except psycopg.Error:
+        raise UsageError(
+            "the connection string cannot be read",
+            why="libpq rejects it; it is not shown because it may hold a password",
+            hint="write postgresql://user@host:5432/database, percent-encode special characters, "
+            "and give the password by .pgpass or PGPASSWORD",
+        ) from None
+
+
+def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Connection:
+    """Open a pinned session. `purpose` is added to application_name. Raises Unreachable with a hint that fits."""
+    name = f"dbkit {purpose}".strip()
+    full = parse(target.dsn(), fallback_application_name=name, application_name=name)
+    if "connect_timeout" not in conninfo.conninfo_to_dict(full):
+        full = parse(full, connect_timeout=CONNECT_TIMEOUT)
+    try:
+        connection = psycopg.connect(full, autocommit=True, prepare_threshold=None)
+    except psycopg.Error as error:
+        raise unreachable(error, full, target.name) from None
+    try:
+        pin(connection)
+        connection.autocommit = autocommit
+    except psycopg.Error as error:
+        connection.close()
+        raise explain(error, f"cannot prepare the session on {target.name}") from None
+    return connection
+
+
+def pin(connection: Connection) -> None:
+    """Take role and database defaults out of play: search path, timeouts, and what the session may be ended by."""
+    settings: list[tuple[LiteralString, str]] = [
+        ("search_path", "pg_catalog"),
+        ("statement_timeout", "0"),
+        ("lock_timeout", "0"),
+        ("idle_in_transaction_session_timeout", "0"),
+        ("client_min_messages", "warning"),
+    ]
+    if connection.info.server_version >= 170000:
+        settings.append(("transaction_timeout", "0"))
+    for key, value in settings:
+        connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(key), sql.Literal(value)))
+
+
+def server(connection: Connection) -> Server:
+    """Identity, version and rights behind a connection."""
+    from dbkit import assets
+
+    row = fetch(connection, assets.query("postgres/server"))[0]
+    return Server(
+        system=row["system"],
+        database=row["database"],
+        user=row["username"],
+        version=row["version"],
+        version_text=row["version_text"],
+        in_recovery=row["in_recovery"],
+        direct=row["backend_pid"] == connection.info.backend_pid,
+        superuser=row["superuser"],
+        reads_all_stats=row["reads_all_stats"],
+    )
+
+
+def require_supported(found: Server) -> None:
+    """Raise Refused on a server older than PostgreSQL 14."""
+    if found.version < OLDEST:
+        raise Refused(f"PostgreSQL {found.version_text} is too old", hint="dbkit supports PostgreSQL 14 to 18")
+
+
+def fetch(connection: Connection, query: LiteralString, params: Any = None) -> list[DictRow]:
+    """All rows of a query as dictionaries."""
+    with connection.cursor(row_factory=dict_row) as cursor:
+        return cursor.execute(query, params).fetchall()
+
+
+def unreachable(error: psycopg.Error, dsn: str, name: str) -> DbkitError:
+    """The error for a failed connection attempt, with the address but never the password."""
+    parts = conninfo.conninfo_to_dict(dsn)
+    address = f"{parts.get('host') or 'the local socket'}:{parts.get('port') or 5432}"
+    why = _reason(error)
+    return Unreachable(f"cannot connect to {name} at {address}", why=why, hint=_connect_hint(why))
+
+
+def explain(error: psycopg.Error, what: str, *, hint: str | None = None) -> DbkitError:
+    """A DbkitError for a failed statement: the server's text with its SQLSTATE, and the hint that fits."""
+    state = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
+    why = f"{_reason(error)}{state}"
+    if isinstance(error, errors.InsufficientPrivilege):
+        return Unreachable(what, why=why, hint=hint or "`dbkit doctor` lists missing rights, each with its GRANT")
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return Unreachable(what, why=why, hint=hint or "the connection was lost: run the same command again")
+    known = {
+        "55P03": "a lock did not come free in time: `dbkit doctor` names who holds it",
+        "57014": "the statement was cancelled: look for statement_timeout on the role or a person's pg_cancel_backend",
+        "53300": "the server has no free connection: close some, or raise max_connections",
+        "25006": "this is a standby or a read-only session: connect to the primary",
+        "53100": "the disk is full: free space and run the same command again",
+    }
+    return DbkitError(what, why=why, hint=hint or known.get(error.sqlstate or ""))
+
+
+def _reason(error: psycopg.Error) -> str:
+    text = error.diag.message_primary or str(error)
+    return redact(" ".join(text.split()))
+
+
+def _connect_hint(why: str) -> str:
+    lowered = why.lower()
+    if "password authentication failed" in lowered or "no password supplied" in lowered:
+        return "check user and password: PGPASSWORD, .pgpass (mode 0600), or the variable that dsn_env names"
+    if "does not exist" in lowered:
+        return "check the name: `psql -l` lists databases, `\\du` roles"
+    if "could not translate host name" in lowered or "name or service not known" in lowered:
+        return "check the host name"
+    if "pg_hba.conf" in lowered:
+        return "the server refuses this user from this address: a line in pg_hba.conf must allow it"
+    if "too many" in lowered or "remaining connection slots" in lowered:
+        return "the server has no free connection: close some, or raise max_connections"
+    return "check host and port, that the server runs, and that a firewall lets you through"
