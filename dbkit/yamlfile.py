@@ -61,7 +61,7 @@ def validate(data: Any, lines: dict[KeyPath, int], model: type[M], label: str) -
         return model.model_validate(data if data is not None else {})
     except ValidationError as error:
         details = error.errors(include_url=False)
-        first = details[0]
+        first = min(details, key=lambda d: d["type"] != "extra_forbidden")  # a typo explains what then seems missing
         where = _line(lines, first["loc"])
         key = ".".join(str(part) for part in first["loc"])
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""

@@ -42,6 +42,7 @@ class Statement:
 
 def parse(text: str, *, label: str = "the SQL") -> tuple[Statement, ...]:
     """All statements of a text. Raises SqlSyntaxError with line, column and a caret under the place."""
+    _refuse_nul(text, label)
     raw = text.encode("utf-8")
     try:
         tree = postgast.parse(text)
@@ -71,6 +72,19 @@ def deparse(node: Any) -> str:
     tree = pb.ParseResult()
     tree.stmts.add().stmt.CopyFrom(node)
     return str(postgast.deparse(tree))
+
+
+def _refuse_nul(text: str, label: str) -> None:
+    """The parser stops at a NUL byte, so that what follows it would go unread."""
+    at = text.find("\0")
+    if at >= 0:
+        line, column = text.count("\n", 0, at) + 1, at - text.rfind("\n", 0, at)
+        raise SqlSyntaxError(
+            f"{label}:{line}:{column}: a NUL byte",
+            line=line,
+            column=column,
+            why="SQL text holds none; is this a binary file?",
+        )
 
 
 def _skip_blank(raw: bytes, position: int, end: int) -> int:
