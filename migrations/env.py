@@ -2,8 +2,8 @@
 
 It runs in three ways:
 
-* ``DATABASE_URL=postgresql://... alembic upgrade head`` from the repository root. The address is read by libpq, so what
-  works in psql works here (``postgresql://``, ``postgres://``, several hosts, ``?service=``, ``.pgpass``, ``PGOPTIONS``).
+* ``DATABASE_URL=postgresql://... alembic upgrade head`` from the repository root. The address is read by libpq, so
+  what works in psql works here (``postgresql://``, ``postgres://``, several hosts, ``.pgpass``, ``PGOPTIONS``).
 * From a program that puts an open SQLAlchemy connection into ``config.attributes["connection"]``.
 * Offline: ``alembic upgrade head --sql`` prints the script and needs no server and no DATABASE_URL.
 
@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import sys
+from typing import Any
 
 import psycopg
 from alembic import context
@@ -29,7 +30,7 @@ EXAMPLE = "postgresql://user@host:5432/dbname"
 log = logging.getLogger("alembic.env")
 
 
-def database_address() -> dict[str, object]:
+def database_address() -> dict[str, Any]:
     """DATABASE_URL as libpq parameters. No message repeats the value: a password may stand in it."""
     url = os.environ.get("DATABASE_URL", "").strip()
     if not url:
@@ -42,7 +43,7 @@ def database_address() -> dict[str, object]:
         named = f"names {scheme}, not PostgreSQL" if separator and re.fullmatch(r"[a-z0-9+]+", scheme) else "is no URL"
         raise CommandError(f"DATABASE_URL {named}. Write it as {EXAMPLE}.")
     malformed = CommandError(
-        f"DATABASE_URL cannot be read. Write it as {EXAMPLE}; "
+        f"DATABASE_URL cannot be read. Write it as {EXAMPLE}, with options that libpq knows; "
         "the characters @ : / ? # % in a user or password must be percent-encoded, for example %40 for @."
     )
     try:
@@ -58,9 +59,9 @@ def database_address() -> dict[str, object]:
 
 def connect() -> psycopg.Connection:
     """A connection for one run. Prepared statements gain nothing here and fail behind a pooler in transaction mode."""
-    address = {"fallback_application_name": "alembic", **database_address()}
+    address = conninfo.make_conninfo("", **{"fallback_application_name": "alembic", **database_address()})
     try:
-        connection = psycopg.connect(**address, prepare_threshold=None)  # type: ignore[arg-type]
+        connection = psycopg.connect(address, prepare_threshold=None)
     except psycopg.OperationalError as error:
         raise CommandError(f"Cannot connect to the database of DATABASE_URL: {error}") from None
     connection.add_notice_handler(show_warning)
@@ -101,10 +102,14 @@ def run_online() -> None:
         migrate(connection)
 
 
-# The alembic command alone sets up logging; a program that embeds this environment has its own.
+# The alembic command alone sets up logging; a program that embeds this environment has its own. Errors are printed by
+# the command itself, so the root logger stays without a handler: it would print them twice.
 if context.config.cmd_opts is not None and not logging.getLogger().handlers:
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(levelname)s %(message)s")
-    logging.getLogger("alembic.runtime.migration").setLevel(logging.INFO)
+    stderr = logging.StreamHandler(sys.stderr)
+    stderr.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    for name in ("alembic.runtime.migration", "alembic.env"):
+        logging.getLogger(name).addHandler(stderr)
+        logging.getLogger(name).setLevel(logging.INFO)
 
 if context.is_offline_mode():
     run_offline()

@@ -4,17 +4,18 @@ Revision ID: 0001
 Revises:
 Created: 2026-11-23 00:00:00 UTC
 
-S0 is the job-application platform, S4 the document search. The documents name tables, indexes and how two of the tables
-are partitioned; columns beyond those are what such a platform needs.
+S0 is the job-application platform, S4 the document search. The documents name tables, indexes and how two of the
+tables are partitioned; columns beyond those are what such a platform needs.
 
-The secondary indexes are not here: `sql/indexes/` holds them and dbkit builds them without blocking writes. So that none
-of the documented ones duplicates the index of a constraint, three rules a platform might want are left out, each said in
-the comment of its table: users.email, sessions.token_hash and (user_id, job_id) of applications are not UNIQUE.
+The secondary indexes are not here: `sql/indexes/` holds them and dbkit builds them without blocking writes. So that
+none of the documented ones duplicates the index of a constraint, four rules a platform might want are left out, each
+said in the comment of its table: users.email, sessions.token_hash, api_keys.key_hash and (user_id, job_id) of
+applications are not UNIQUE.
 
-Row-level security (S4 3.4) shows a role the rows of the tenant in the setting app.tenant_id, which the application sets
-per transaction (`set local app.tenant_id = '...'`, safe behind PgBouncer in transaction mode); no setting, no rows. It is
-not FORCEd: the owner sees all tenants, or a backfill by the owner would quietly skip the rows it may not see. The
-application therefore must not connect as the owner.
+Row-level security (S4 3.4) shows a role the rows of the tenant in the setting app.tenant_id, which the application
+sets per transaction (`set local app.tenant_id = '...'`, safe behind PgBouncer in transaction mode); no setting, no
+rows. It is not FORCEd: the owner sees all tenants, or a backfill by the owner would quietly skip the rows it may not
+see. The application therefore must not connect as the owner.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ depends_on = None
 phase = "expand"
 
 # Fixed, so that the same revision makes the same database on any day. Rows outside these months go to the default
-# partition; create a month before its rows arrive, since afterwards the default partition must be emptied of them first.
+# partition; create a month before its rows arrive: afterwards the default partition must be emptied of them first.
 MONTHS = ["2026-10", "2026-11", "2026-12", "2027-01", "2027-02", "2027-03", "2027-04"]
 TENANT_BUCKETS = 2
 
@@ -50,7 +51,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Drops the tables with their rows and indexes. pg_trgm stays: it may have been there first, and others may use it."""
+    """Drops the tables with their rows and indexes. pg_trgm stays: it may have been there first, others may use it."""
     for table in (
         "api_keys",
         "audit_log",
@@ -73,7 +74,8 @@ def create_trigram_extension() -> None:
 do $$
 begin
   if not exists (select from pg_opclass where opcname = 'gin_trgm_ops' and pg_opclass_is_visible(oid)) then
-    raise warning 'pg_trgm is installed in schema %, which is not on the search_path, so idx_jobs_location and idx_jobs_title cannot be built.',
+    raise warning
+      'pg_trgm is in schema %, which is not on the search_path: idx_jobs_location and idx_jobs_title cannot be built.',
       (select extnamespace::regnamespace from pg_extension where extname = 'pg_trgm')
       using hint = 'Add that schema to the search_path of the database (alter database ... set search_path).';
   end if;
@@ -95,7 +97,7 @@ def create_users() -> None:
         sa.Column("last_login_at", sa.TIMESTAMP(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="users_pkey"),
         one_of("users", "status", "pending", "active", "inactive", "suspended", "deleted"),
-        comment="S0 4.3: accounts. email is not UNIQUE by constraint: idx_users_email would be a second copy of its index.",
+        comment="S0 4.3: accounts. email is not UNIQUE by constraint: idx_users_email would repeat its index.",
     )
 
 
@@ -146,8 +148,8 @@ def create_applications() -> None:
             "rejected",
             "withdrawn",
         ),
-        comment="S0 4.3: a user applies for a job. UNIQUE (user_id, job_id) is left out: it would make idx_applications_user "
-        "redundant.",
+        comment="S0 4.3: a user applies for a job. UNIQUE (user_id, job_id) is left out: it would make "
+        "idx_applications_user redundant.",
     )
 
 
@@ -181,7 +183,7 @@ def create_sessions() -> None:
         sa.Column("expires_at", sa.TIMESTAMP(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint("id", name="sessions_pkey"),
         references_user("sessions"),
-        comment="S0 4.3: logins. token_hash is not UNIQUE by constraint: idx_sessions_token would be a second copy of its index.",
+        comment="S0 4.3: logins. token_hash is not UNIQUE by constraint: idx_sessions_token would repeat its index.",
     )
 
 
@@ -278,8 +280,8 @@ def create_api_keys() -> None:
         sa.Column("revoked_at", sa.TIMESTAMP(timezone=True)),
         sa.PrimaryKeyConstraint("id", name="api_keys_pkey"),
         tenant_is_named("api_keys"),
-        comment="S4 5.1: keys of a tenant. key_hash is not UNIQUE by constraint: idx_api_keys_hash would be a second copy of "
-        "its index. Row-level security by tenant (S4 3.4).",
+        comment="S4 5.1: keys of a tenant. key_hash is not UNIQUE by constraint: idx_api_keys_hash would repeat its "
+        "index. Row-level security by tenant (S4 3.4).",
     )
     separate_tenants("api_keys", "insert", "update", "delete")
     # The tenant is not known before the key is: whoever presents a key's digest may read that one row.
