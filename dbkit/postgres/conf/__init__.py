@@ -1,0 +1,1 @@
+"""postgresql.conf as the server reads it, offline: what loads, what a line means, what a version refuses."""

@@ -1,0 +1,62 @@
+"""Every parameter of PostgreSQL 14 to 18, as data collected from real servers (tools/collect_parameters.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from dbkit.errors import UsageError
+from dbkit.postgres.conf.values import Parameter
+
+VERSIONS: Final = (14, 15, 16, 17, 18)
+_FOLDER: Final = Path(__file__).parent / "parameters"
+
+# Old names the server still maps (map_old_guc_names in guc_tables.c), by the versions that do.
+_OLD_NAMES: Final = (
+    ("sort_mem", "work_mem", range(14, 19)),
+    ("vacuum_mem", "maintenance_work_mem", range(14, 19)),
+    ("force_parallel_mode", "debug_parallel_query", range(16, 18)),
+    ("ssl_ecdh_curve", "ssl_groups", range(18, 19)),
+)
+# Parameters that exist but may not stand in a file (GUC_DISALLOW_IN_FILE, guc_tables.c).
+NOT_IN_FILE: Final = frozenset({"config_file", "role", "session_authorization", "seed", "is_superuser"})
+
+
+@cache
+def load(major: int) -> Mapping[str, Parameter]:
+    """The parameters of a major version by lower-case name. Raises UsageError for a version outside 14 to 18."""
+    if major not in VERSIONS:
+        raise UsageError(
+            f"PostgreSQL {major} is not known",
+            hint=f"give a major version from {VERSIONS[0]} to {VERSIONS[-1]}",
+        )
+    data: dict[str, Any] = json.loads((_FOLDER / f"{major}.json").read_text(encoding="utf-8"))
+    return {name.lower(): _parameter(name, entry) for name, entry in data["parameters"].items()}
+
+
+def find(name: str, major: int) -> Parameter | None:
+    """The parameter a name in a file stands for, old names included; None when the version has none."""
+    lowered = name.lower()
+    held = load(major)
+    for old, new, versions in _OLD_NAMES:
+        if lowered == old and major in versions:
+            return held[new]
+    return held.get(lowered)
+
+
+def _parameter(name: str, entry: dict[str, Any]) -> Parameter:
+    return Parameter(
+        name=name,
+        kind=entry["kind"],
+        context=entry["context"],
+        boot=entry["boot"],
+        unit=entry.get("unit"),
+        minimum=entry.get("min"),
+        maximum=entry.get("max"),
+        choices=tuple(entry.get("choices", ())),
+        hidden=entry.get("hidden", {}),
+        category=entry["category"],
+    )
