@@ -10,4 +10,5 @@ pytest_plugins = [
     "tests.fixtures.parts",
     "tests.fixtures.servers",
     "tests.fixtures.databases",
+    "tests.fixtures.poolers",
 ]

@@ -7,7 +7,7 @@ POSIX systems only (file locks, signals).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from dbkit.errors import Unreachable
 
@@ -72,7 +72,7 @@ class Server(Protocol):
         """Stop (``fast`` ends sessions in order, ``immediate`` is a crash) and start again on the same port."""
         ...
 
-    def __enter__(self) -> Server: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

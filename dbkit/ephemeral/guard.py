@@ -19,6 +19,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 STOP_SECONDS = 5.0
 
@@ -45,13 +46,27 @@ def belongs(pid: int, directory: Path) -> bool:
     """Whether the process was started for this directory: a process id from a file may have been used again."""
     place = str(directory)
     try:
-        folder = os.readlink(f"/proc/{pid}/cwd").removesuffix(" (deleted)")
-        return folder == place or folder.startswith(place + os.sep)
+        folder = str(Path(f"/proc/{pid}/cwd").readlink()).removesuffix(" (deleted)")
+        arguments = Path(f"/proc/{pid}/cmdline").read_bytes()
     except OSError:
         if Path("/proc/self/stat").exists():
             return False
+    else:
+        return f"{folder}{os.sep}".startswith(place + os.sep) or os.fsencode(place) in arguments
     found = subprocess.run(["ps", "-o", "args=", "-p", str(pid)], capture_output=True, text=True, check=False)
     return place in found.stdout
+
+
+def leftovers(directory: Path, program: str) -> list[int]:
+    """Processes of the server's own program that work in its directory: children that outlived a killed parent."""
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            runs = str((entry / "exe").readlink()).removesuffix(" (deleted)")
+            place = str((entry / "cwd").readlink()).removesuffix(" (deleted)")
+            if runs == program and f"{place}{os.sep}".startswith(f"{directory}{os.sep}"):
+                found.append(int(entry.name))
+    return found
 
 
 def read_pid(path: Path) -> int | None:
@@ -62,12 +77,10 @@ def read_pid(path: Path) -> int | None:
         return None
 
 
-def end(pid: int, directory: Path) -> None:
-    """End the server at once: SIGQUIT, then SIGKILL to its whole process group."""
-    if not (alive(pid) and belongs(pid, directory)):
-        return
+def end(pid: int, how: int) -> None:
+    """End the server at once: its own signal for that, then SIGKILL to its whole process group."""
     with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGQUIT)
+        os.kill(pid, how)
     until = time.monotonic() + STOP_SECONDS
     while alive(pid) and time.monotonic() < until:
         time.sleep(0.01)
@@ -80,9 +93,15 @@ def end(pid: int, directory: Path) -> None:
 
 def clear(directory: Path) -> None:
     """End the server of a directory, and remove the directory. The caller holds the exclusive lock on ``alive``."""
+    spec: dict[str, Any] = {}
+    with contextlib.suppress(OSError, ValueError):
+        spec = json.loads((directory / "command.json").read_text())
     pid = read_pid(directory / "child.pid")
-    if pid is not None:
-        end(pid, directory)
+    if pid is not None and alive(pid) and belongs(pid, directory):
+        end(pid, int(spec.get("stop", signal.SIGQUIT)))
+    for rest in leftovers(directory, os.path.realpath(spec["argv"][0])) if "argv" in spec else []:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(rest, signal.SIGKILL)
     # Renamed first: the name may be taken again while the tree goes.
     gone = directory.with_name(f"gone-{os.getpid()}-{directory.name}")
     try:
@@ -145,12 +164,16 @@ class Guardian:
                     with contextlib.suppress(OSError):
                         self.write("exited", str(os.waitstatus_to_exitcode(status)))
 
+    def leave(self, *_: object) -> None:
+        """Stop waiting: the machine goes down, or somebody wants this server gone."""
+        sys.exit(0)
+
     def watch(self) -> None:
         """Start the server, wait for the last holder to go, end the server, remove the directory."""
         with (self.directory / "alive").open("r+") as lock:
             signal.signal(signal.SIGCHLD, self.reap)
             signal.signal(signal.SIGUSR1, self.start)
-            signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+            signal.signal(signal.SIGTERM, self.leave)
             try:
                 self.write("guard.pid", str(os.getpid()))
                 self.start()

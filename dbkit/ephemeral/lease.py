@@ -26,7 +26,7 @@ from dbkit.ephemeral import Unavailable, guard
 from dbkit.ephemeral.account import Account, owner, unprivileged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Generator, Mapping, Sequence
 
 _held: dict[Path, Lease] = {}
 _YOUNG_SECONDS = 60.0
@@ -44,7 +44,7 @@ def root() -> Path:
     put there is refused: they could plant binaries in it.
     """
     account = unprivileged()
-    for base in (Path(tempfile.gettempdir()).resolve(), Path("/tmp")):
+    for base in (Path(tempfile.gettempdir()).resolve(), Path("/tmp")):  # noqa: S108 - only a folder of ours is used, see below
         if base.is_dir() and _open_to(base, account):
             break
     else:
@@ -62,7 +62,7 @@ def root() -> Path:
 
 
 @contextlib.contextmanager
-def exclusive() -> Iterator[Path]:
+def exclusive() -> Generator[Path]:
     """Hold the lock under which directories are made, joined, swept and caches filled."""
     place = root()
     handle = os.open(place / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -141,8 +141,7 @@ class Lease:
         """Hold a directory that another process made, or None when there is none in use. Under :func:`exclusive`."""
         directory = place / f"srv-{name}"
         known = _held.get(directory)
-        if known is not None and known._pid == os.getpid():
-            known._uses += 1
+        if known is not None and known.use_again():
             return known
         until = time.monotonic() + 4 * guard.STOP_SECONDS
         while directory.exists() and time.monotonic() < until:
@@ -163,6 +162,13 @@ class Lease:
             raise Unavailable(f"{directory} neither goes away nor can be used", hint=f"remove {directory}")
         return None
 
+    def use_again(self) -> bool:
+        """Count one more use in this process; False in a forked child, which holds nothing."""
+        if self._pid != os.getpid():
+            return False
+        self._uses += 1
+        return True
+
     def subfolder(self, name: str) -> Path:
         """A folder inside that only the server's account can use."""
         folder = self.directory / name
@@ -179,8 +185,11 @@ class Lease:
             file.write(text)
         return part.rename(self.directory / name)
 
-    def launch(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> None:
-        """Start the guardian, which starts the server; :meth:`exited` and :attr:`pid` tell how it went."""
+    def launch(self, argv: Sequence[str], *, env: Mapping[str, str], cwd: Path, stop: int = signal.SIGQUIT) -> None:
+        """Start the guardian, which starts the server; :meth:`exited` and :attr:`pid` tell how it went.
+
+        ``stop`` is the signal that ends this server at once.
+        """
         account = self.account
         spec = {
             "argv": list(argv),
@@ -188,26 +197,41 @@ class Lease:
             "cwd": str(cwd),
             "uid": None if account is None else account.uid,
             "gid": None if account is None else account.gid,
+            "stop": int(stop),
         }
         self.save("command.json", json.dumps(spec))
-        self._forget_exit()
-        if (pid := guard.read_pid(self.directory / "guard.pid")) is not None and guard.alive(pid):
+        self.again()
+
+    def again(self) -> None:
+        """Start the server with the command it was launched with. Its guardian does; a killed one is replaced."""
+        for name in ("exited", "child.pid"):
+            (self.directory / name).unlink(missing_ok=True)
+        pid = guard.read_pid(self.directory / "guard.pid")
+        if pid is not None and guard.alive(pid) and guard.belongs(pid, self.directory):
             os.kill(pid, signal.SIGUSR1)
             return
         # -I and -S: nothing of the caller's environment or site-packages reaches the guardian, and it starts faster.
         subprocess.run([sys.executable, "-I", "-S", guard.__file__, str(self.directory)], check=True)
 
-    def again(self) -> None:
-        """Start the ended server again with the same command."""
-        self._forget_exit()
-        pid = guard.read_pid(self.directory / "guard.pid")
-        if pid is None or not guard.alive(pid):
-            raise Unavailable(f"the guardian of {self.directory} is gone", hint="start a new server")
-        os.kill(pid, signal.SIGUSR1)
+    def end(self, how: int, *, seconds: float) -> None:
+        """Send the server a signal and wait until it has ended; no error when it does not run."""
+        pid = self.pid
+        if pid is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, how)
+        until = time.monotonic() + seconds
+        while guard.alive(pid):
+            if time.monotonic() > until:
+                raise Unavailable(f"process {pid} did not end within {seconds:.0f} s", what="the server does not stop")
+            time.sleep(0.01)
 
-    def _forget_exit(self) -> None:
-        for name in ("exited", "child.pid"):
-            (self.directory / name).unlink(missing_ok=True)
+    def log_tail(self) -> str:
+        """The last lines of the server's log."""
+        try:
+            return "\n".join((self.directory / "server.log").read_text(errors="replace").splitlines()[-12:])
+        except FileNotFoundError:
+            return "(no log)"
 
     @property
     def pid(self) -> int | None:
@@ -226,11 +250,14 @@ class Lease:
         """Let the server outlive its last holder by this many seconds."""
         self.save("linger", str(seconds))
 
-    def release(self) -> None:
-        """Give the directory up. The last holder ends the server here and now; otherwise its guardian will."""
+    def release(self, *, wholly: bool = False) -> None:
+        """Give the directory up. The last holder ends the server here and now; otherwise its guardian will.
+
+        ``wholly`` also gives up what other parts of this process hold: the process is about to end.
+        """
         if self._handle < 0 or self._pid != os.getpid():
             return
-        self._uses -= 1
+        self._uses = 0 if wholly else self._uses - 1
         if self._uses > 0:
             return
         handle, self._handle = self._handle, -1
@@ -245,5 +272,4 @@ class Lease:
 @atexit.register
 def _release_all() -> None:
     for lease in list(_held.values()):
-        lease._uses = 1
-        lease.release()
+        lease.release(wholly=True)

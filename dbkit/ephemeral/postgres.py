@@ -6,14 +6,15 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import signal
-import socket
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Self
 
-from dbkit.ephemeral import Mode, Unavailable, guard, lease, postgres_cluster
+from dbkit.ephemeral import Mode, Unavailable, guard, lease, ports, postgres_cluster
 from dbkit.ephemeral.postgres_binaries import Binaries, clean_environment, find_embedded, find_local
+from dbkit.secrets import redact
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,7 +25,6 @@ Source = Literal["dsn", "embedded", "local", "container"]
 SOURCES: tuple[Source, ...] = ("dsn", "embedded", "local", "container")
 ADDRESS = "DBKIT_TEST_POSTGRES_DSN"
 START_SECONDS = 60.0
-PORT_TRIES = 5
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,7 @@ class PostgresServer:
     password: str = field(repr=False)
     binaries: Binaries | None = field(default=None, repr=False)
     held: lease.Lease | None = field(default=None, repr=False, compare=False)
+    closer: Callable[[], None] | None = field(default=None, repr=False, compare=False)
     engine: str = field(default="postgres", repr=False)
 
     @property
@@ -47,13 +48,13 @@ class PostgresServer:
         """Major version, such as 18."""
         return self.version // 10000
 
-    def dsn_for(self, database: str) -> str:
-        """Superuser address of a database as a URL; it carries the password."""
+    def dsn_for(self, database: str, *, secret: bool = True) -> str:
+        """Superuser address of a database as a URL; it carries the password unless told not to (for a command line)."""
         from urllib.parse import quote
 
-        secret = f":{quote(self.password, safe='')}" if self.password else ""
+        password = f":{quote(self.password, safe='')}" if secret and self.password else ""
         user, name = quote(self.user, safe=""), quote(database, safe="")
-        return f"postgresql://{user}{secret}@{self.host}:{self.port}/{name}"
+        return f"postgresql://{user}{password}@{quote(self.host, safe='')}:{self.port}/{name}"
 
     @property
     def dsn(self) -> str:
@@ -89,6 +90,8 @@ class PostgresServer:
         """Give the server up; the last holder ends it and removes its directory."""
         if self.held:
             self.held.release()
+        if self.closer:
+            self.closer()
 
     def restart(self, mode: Mode = "fast") -> None:
         """Stop and start again on the same port: ``fast`` ends sessions in order, ``immediate`` is a crash.
@@ -96,20 +99,13 @@ class PostgresServer:
         A server that is down (killed by a test) is just started. :class:`Unavailable` for one that is not ours.
         """
         held = self._ours("restart")
-        if (pid := held.pid) is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGINT if mode == "fast" else signal.SIGQUIT)
-            if not _gone(pid, START_SECONDS):
-                raise Unavailable(f"process {pid} did not stop within {START_SECONDS:.0f} s", what="restart failed")
+        held.end(signal.SIGINT if mode == "fast" else signal.SIGQUIT, seconds=START_SECONDS)
         held.again()
         _wait_until_up(held)
 
     def crash(self) -> None:
         """Kill the postmaster with SIGKILL and leave it down; :meth:`restart` brings it back."""
-        held = self._ours("crash")
-        if (pid := held.pid) is not None:
-            os.killpg(pid, signal.SIGKILL)
-            _gone(pid, START_SECONDS)
+        self._ours("crash").end(signal.SIGKILL, seconds=START_SECONDS)
 
     def _ours(self, what: str) -> lease.Lease:
         if self.held is None:
@@ -167,30 +163,31 @@ def _given(major: int | None, dsn: str | None, settings: Mapping[str, str]) -> P
     if not dsn:
         raise Unavailable(f"{ADDRESS} is not set")
     import psycopg
+    from psycopg import conninfo
 
+    # Not one word of the address is repeated: in a malformed one, any part may be a piece of the password.
+    malformed = Unavailable(f"the address in {ADDRESS} cannot be read; @ : / ? # % in a password must be %-encoded")
+    try:
+        parts = conninfo.conninfo_to_dict(dsn)
+    except psycopg.Error:
+        raise malformed from None
+    names = f"{parts.get('host', '')}{parts.get('dbname', '')}"
+    if re.search(r"[^\d,]", str(parts.get("port", ""))) or "@" in names:
+        raise malformed
     try:
         with psycopg.connect(dsn, autocommit=True, connect_timeout=10) as connection:
             info = connection.info
             version = info.server_version
+            text = f"{version // 10000}.{version % 10000}"
             if major is not None and version // 10000 != major:
-                raise Unavailable(f"the server of {ADDRESS} is {version // 10000}.{version % 10000}")
+                raise Unavailable(f"the server of {ADDRESS} is {text}")
             for name, value in settings.items():
                 row = connection.execute("select current_setting(%s, true)", [name]).fetchone()
                 if row is None or value not in (row[0] or ""):
                     raise Unavailable(f"the server of {ADDRESS} has {name} = {row[0] if row else None}, not {value}")
-            text = f"{version // 10000}.{version % 10000}"
             return PostgresServer(version, text, info.host, info.port, "given address", info.user, info.password)
     except psycopg.Error as error:
-        # A parse error of the driver may quote the whole address, password included.
-        why = "it cannot be parsed" if isinstance(error, psycopg.ProgrammingError) else str(error).strip()
-        raise Unavailable(f"the server of {ADDRESS} cannot be used: {why}") from None
-
-
-def free_port() -> int:
-    """A loopback port nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        raise Unavailable(f"the server of {ADDRESS} cannot be used: {redact(str(error).strip())}") from None
 
 
 def start_binaries(
@@ -201,7 +198,7 @@ def start_binaries(
 
     def fill(held: lease.Lease) -> None:
         data = held.subfolder("data")
-        postgres_cluster.unpack(source, data, held.account)
+        postgres_cluster.unpack(source, data)
         postgres_cluster.configure(data, held.subfolder("s"), settings)
 
     with lease.exclusive() as place:
@@ -222,19 +219,17 @@ def launch(
     binaries: Binaries, held: lease.Lease, fill: Callable[[lease.Lease], None], password: str, port: int | None = None
 ) -> PostgresServer:
     """Let ``fill`` make the data directory in ``data`` and the folder ``s``, then start the server on a free port."""
+    user = postgres_cluster.SUPERUSER
+
+    def start(chosen: int) -> int:
+        argv = [str(binaries.program("postgres")), "-D", str(held.directory / "data"), "-p", str(chosen)]
+        held.launch(argv, env=clean_environment(held.directory), cwd=held.directory / "data")
+        _wait_until_up(held)
+        return chosen
+
     try:
         fill(held)
-        for left in reversed(range(PORT_TRIES)):
-            chosen = port or free_port()
-            argv = [str(binaries.program("postgres")), "-D", str(held.directory / "data"), "-p", str(chosen)]
-            held.launch(argv, env=clean_environment(held.directory), cwd=held.directory / "data")
-            try:
-                _wait_until_up(held)
-                break
-            except _PortTaken as error:
-                if port or not left:
-                    raise Unavailable(error.reason) from None
-        user = postgres_cluster.SUPERUSER
+        chosen = ports.on_free_port(start, port)
         held.save("pgpass", f"127.0.0.1:{chosen}:*:{user}:{password}\n")
         held.save("server.json", json.dumps({"port": chosen, "password": password}))
     except BaseException:
@@ -243,20 +238,18 @@ def launch(
     return _server(binaries, held, chosen, password)
 
 
-class _PortTaken(Unavailable):
-    """Somebody else took the port between our look and the server's start."""
-
-
 def _wait_until_up(held: lease.Lease) -> None:
     """Wait until the server accepts connections: the last line of postmaster.pid says so, no login is spent."""
     until = time.monotonic() + START_SECONDS
     state = held.directory / "data" / "postmaster.pid"
     while time.monotonic() < until:
         if (code := held.exited()) is not None:
-            log = _log_tail(held)
-            kind = (
-                _PortTaken if "could not bind" in log or "could not create any TCP/IP sockets" in log else Unavailable
-            )
+            log = held.log_tail()
+            if "pre-existing shared memory block" in log.rsplit("FATAL:", 1)[-1] and time.monotonic() < until - 1:
+                time.sleep(0.1)  # children of a killed postmaster are still on their way out
+                held.again()
+                continue
+            kind = ports.PortTaken if "could not create any TCP/IP sockets" in log else Unavailable
             raise kind(f"the server ended with status {code}:\n{log}")
         child = guard.read_pid(held.directory / "child.pid")
         with contextlib.suppress(FileNotFoundError):
@@ -264,23 +257,7 @@ def _wait_until_up(held: lease.Lease) -> None:
             if len(lines) >= 8 and lines[0] == str(child) and lines[7].strip() == "ready":
                 return
         time.sleep(0.01)
-    raise Unavailable(f"the server was not up after {START_SECONDS:.0f} s:\n{_log_tail(held)}")
-
-
-def _log_tail(held: lease.Lease) -> str:
-    try:
-        return "\n".join((held.directory / "server.log").read_text(errors="replace").splitlines()[-12:])
-    except FileNotFoundError:
-        return "(no log)"
-
-
-def _gone(pid: int, seconds: float) -> bool:
-    until = time.monotonic() + seconds
-    while guard.alive(pid):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
+    raise Unavailable(f"the server was not up after {START_SECONDS:.0f} s:\n{held.log_tail()}")
 
 
 def _server(binaries: Binaries, held: lease.Lease, port: int, password: str) -> PostgresServer:

@@ -46,11 +46,6 @@ class Binaries:
         raise Unavailable(f"{name} is neither in {self.folder} nor on PATH", what=f"no {name}")
 
 
-def switch(account: Account | None) -> dict[str, object]:
-    """Keyword arguments for :mod:`subprocess` that drop to the account."""
-    return {} if account is None else {"user": account.uid, "group": account.gid, "extra_groups": []}
-
-
 def clean_environment(home: Path) -> dict[str, str]:
     """Environment for a server: nothing of the caller's ``PG*``, and messages in English."""
     return {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(home), "LC_MESSAGES": "C", "TZ": "UTC"}
@@ -81,7 +76,7 @@ def read_version(folder: Path, account: Account | None) -> tuple[int, str]:
     return major * 10000 + minor, text
 
 
-def local(major: int | None) -> Iterator[Path]:
+def local() -> Iterator[Path]:
     """Folders of this machine that may hold server programs, the newest version first."""
     if given := os.environ.get("DBKIT_POSTGRES_BIN"):
         yield Path(given)
@@ -107,7 +102,7 @@ def find_local(major: int | None) -> Binaries:
     """The newest installation of this machine, or the one of the given major version."""
     account = unprivileged()
     seen: dict[Path, str] = {}
-    for folder in local(major):
+    for folder in local():
         if folder in seen:
             continue
         missing = [name for name in NEEDED if not (folder / name).exists()]

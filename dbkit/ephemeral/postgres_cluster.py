@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -36,12 +35,12 @@ THROW_AWAY: dict[str, str] = {
 }
 
 
-def run(argv: list[str], *, cwd: Path, account: Account | None, what: str) -> None:
-    """Run a server program as the account; :class:`Unavailable` with its own words when it fails."""
+def run(argv: list[str], *, cwd: Path, account: Account | None, what: str, secret: str = "") -> None:
+    """Run a server program as the account, a password in PGPASSWORD (arguments are public); :class:`Unavailable` with its own words when it fails."""
     done = subprocess.run(
         argv,
         cwd=cwd,
-        env=clean_environment(cwd),
+        env=clean_environment(cwd) | ({"PGPASSWORD": secret} if secret else {}),
         user=None if account is None else account.uid,
         group=None if account is None else account.gid,
         extra_groups=None if account is None else [],
@@ -62,7 +61,9 @@ def archive(binaries: Binaries) -> tuple[Path, str]:
     servers of the archive.
     """
     stamp = (binaries.folder / "initdb").stat()
-    digest = hashlib.sha256(f"{binaries.folder} {stamp.st_size} {stamp.st_mtime_ns}".encode()).hexdigest()[:12]
+    digest = hashlib.sha256(
+        f"{binaries.folder} {stamp.st_size} {stamp.st_mtime_ns} {owner(unprivileged())}".encode()
+    ).hexdigest()[:12]
     with lease.exclusive() as place:
         target = place / f"initdb-{binaries.version_text}-{digest}.tar"
         secret = target.with_suffix(".password")
@@ -100,23 +101,18 @@ def _initdb(binaries: Binaries, scratch: Path, password: str) -> None:
     run(argv, cwd=work, account=account, what="initdb")
 
 
-def unpack(source: Path, data: Path, account: Account | None) -> None:
-    """Unpack a data directory, owned by the account."""
-    uid, gid = owner(account)
-
-    def ours(member: tarfile.TarInfo, _: str) -> tarfile.TarInfo:
-        return member.replace(uid=uid, gid=gid, uname="", gname="", deep=False)
-
+def unpack(source: Path, data: Path) -> None:
+    """Unpack a data directory; run by root, the files go to the account that owned them when initdb made them."""
     with tarfile.open(source) as tar:
-        tar.extractall(data, filter=ours)
+        tar.extraction_filter = _as_it_is
+        for member in tar:
+            tar.extract(member, data, numeric_owner=True)
     data.chmod(0o700)
 
 
-def copy_tree(source: Path, target: Path, account: Account | None) -> None:
-    """Copy a stopped server's data directory, owned by the account."""
-    shutil.copytree(source, target, symlinks=True, dirs_exist_ok=True)
-    for path in (target, *target.rglob("*")):
-        os.chown(path, *owner(account), follow_symlinks=False)
+def _as_it_is(member: tarfile.TarInfo, _: str, /) -> tarfile.TarInfo:
+    """The archive is our own, and tarfile's usual filters would drop the owner."""
+    return member
 
 
 def quote(value: str) -> str:

@@ -14,7 +14,7 @@ from psycopg import sql
 from dbkit.ephemeral import Unavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator
 
     from dbkit.ephemeral.postgres import PostgresServer
 
@@ -35,7 +35,7 @@ def key_of(*parts: str | bytes) -> str:
 
 
 @contextmanager
-def _alone(connection: psycopg.Connection[tuple[Any, ...]], key: str) -> Iterator[None]:
+def _alone(connection: psycopg.Connection[tuple[Any, ...]], key: str) -> Generator[None]:
     """Hold an advisory lock, taken by polling: a waiting session would hold a snapshot against other tests."""
     number = int(key[:15], 16)
     until = time.monotonic() + BUILD_SECONDS

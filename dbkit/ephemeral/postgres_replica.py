@@ -1,0 +1,41 @@
+"""A streaming replica of a throw-away PostgreSQL."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dbkit.ephemeral import Unavailable, lease, postgres_cluster
+from dbkit.ephemeral.postgres import PostgresServer, launch
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+def start_replica(primary: PostgresServer, *, settings: Mapping[str, str] | None = None) -> PostgresServer:
+    """Start a hot standby of the server, made with pg_basebackup and streaming from it.
+
+    ``settings`` go into its postgresql.conf, such as ``recovery_min_apply_delay``. :class:`Unavailable` when the
+    primary's programs are not at hand (a given address or a container).
+    """
+    binaries = primary.binaries
+    if binaries is None:
+        raise Unavailable(f"{primary.origin}: its programs are not at hand", what="no replica")
+
+    def fill(held: lease.Lease) -> None:
+        data = held.subfolder("data")
+        # -R writes primary_conninfo, password included, to a file in the data directory, which is mode 0700.
+        argv = [
+            str(binaries.program("pg_basebackup")),
+            "-D",
+            str(data),
+            "-d",
+            f"{primary.dsn}?application_name=replica",
+        ]
+        argv += ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
+        postgres_cluster.run(argv, cwd=data, account=held.account, what="pg_basebackup")
+        postgres_cluster.configure(data, held.subfolder("s"), settings or {})
+
+    with lease.exclusive() as place:
+        lease.sweep(place)
+        held = lease.Lease.create(place)
+    return launch(binaries, held, fill, primary.password)
