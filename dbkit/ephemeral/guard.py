@@ -3,8 +3,9 @@
 Run as a script (``python -I guard.py DIRECTORY``) by :mod:`dbkit.ephemeral.lease`, so it imports nothing of dbkit.
 Holders keep a shared POSIX lock on ``DIRECTORY/alive``. The kernel drops that lock when a holder ends, also by
 ``kill -9``, and a forked child does not inherit it. The guardian asks for the exclusive lock: getting it means that
-the last holder is gone. Files it keeps in the directory: ``guard.pid``, ``child.pid`` (the server) and ``exited``
-(the server's exit status, once it ended). Signals: SIGUSR1 starts the server again, SIGTERM ends everything.
+the last holder is gone. Files it keeps in the directory: ``guard.pid``, ``child.pid`` (the server) and ``exited`` (the
+process id and exit status of a server that ended, or 0 and why none was started). Signals: SIGUSR1 starts the server
+again, SIGTERM ends everything.
 """
 
 from __future__ import annotations
@@ -162,7 +163,7 @@ class Guardian:
                 if pid == self.child:
                     self.child = None
                     with contextlib.suppress(OSError):
-                        self.write("exited", str(os.waitstatus_to_exitcode(status)))
+                        self.write("exited", f"{pid} {os.waitstatus_to_exitcode(status)}")
 
     def leave(self, *_: object) -> None:
         """Stop waiting: the machine goes down, or somebody wants this server gone."""
@@ -182,7 +183,7 @@ class Guardian:
                 self.linger()
             except Exception as error:
                 with contextlib.suppress(OSError):
-                    self.write("exited", f"{type(error).__name__}: {error}")
+                    self.write("exited", f"0 {type(error).__name__}: {error}")
             finally:
                 signal.signal(signal.SIGTERM, signal.SIG_IGN)
                 signal.signal(signal.SIGUSR1, signal.SIG_IGN)

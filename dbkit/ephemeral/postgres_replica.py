@@ -23,16 +23,17 @@ def start_replica(primary: PostgresServer, *, settings: Mapping[str, str] | None
 
     def fill(held: lease.Lease) -> None:
         data = held.subfolder("data")
+        source = f"{primary.dsn_for('postgres', secret=False)}?application_name=replica"
         # -R writes primary_conninfo, password included, to a file in the data directory, which is mode 0700.
         argv = [
             str(binaries.program("pg_basebackup")),
             "-D",
             str(data),
             "-d",
-            f"{primary.dsn}?application_name=replica",
+            source,
         ]
         argv += ["-R", "-X", "stream", "-c", "fast", "--no-sync"]
-        postgres_cluster.run(argv, cwd=data, account=held.account, what="pg_basebackup")
+        postgres_cluster.run(argv, cwd=data, account=held.account, what="pg_basebackup", secret=primary.password)
         postgres_cluster.configure(data, held.subfolder("s"), settings or {})
 
     with lease.exclusive() as place:
