@@ -6,13 +6,20 @@ counts them, turned into 1-based lines and columns of characters for people.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Final, TypeAlias, TypeVar
 
 import postgast
+from google.protobuf.message import Message
 from postgast import pg_query_pb2 as pb
 
 from dbkit.errors import UsageError
+
+M = TypeVar("M", bound=Message)
+Node: TypeAlias = pb.Node
+_BLANK: Final = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\n]*(?:\n|$))*")
 
 
 class SqlSyntaxError(UsageError):
@@ -24,7 +31,7 @@ class SqlSyntaxError(UsageError):
         self.column = column
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Statement:
     """One top-level statement of a text."""
 
@@ -49,22 +56,90 @@ def parse(text: str, *, label: str = "the SQL") -> tuple[Statement, ...]:
     except postgast.PgQueryError as error:
         raise _syntax_error(error, text, label) from None
     found: list[Statement] = []
+    ascii_only = len(raw) == len(text)
+    line, counted = 1, 0
     for item in tree.stmts:
-        begin = int(item.stmt_location)
-        end = begin + int(item.stmt_len) if item.stmt_len else len(raw)
+        begin = item.stmt_location
+        length = item.stmt_len
+        end = begin + length if length else len(raw)
         start = _skip_blank(raw, begin, end)
-        node = cast(pb.Node, item.stmt)
+        node = item.stmt
+        line += raw.count(b"\n", counted, start)
+        counted = start
+        words = text[start:end] if ascii_only else raw[start:end].decode("utf-8")
         found.append(
             Statement(
                 node=node,
-                kind=str(node.WhichOneof("node")),
-                sql=raw[start:end].decode("utf-8").rstrip().rstrip(";").rstrip(),
-                line=raw.count(b"\n", 0, start) + 1,
+                kind=node.WhichOneof("node") or "",
+                sql=words.rstrip().rstrip(";").rstrip(),
+                line=line,
                 start=start,
                 end=end,
             )
         )
     return tuple(found)
+
+
+def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement, ...], tuple[SqlSyntaxError, ...]]:
+    """What can be read of a text with errors: statements cut apart by the scanner and parsed one by one.
+
+    Every statement that the grammar rejects comes back as an error with its place in the whole text. If even the
+    scanner gives up (an unclosed quote), the rest of the text is one error.
+    """
+    try:
+        return parse(text, label=label), ()
+    except SqlSyntaxError as error:
+        first = error
+    try:
+        pieces = postgast.split(text.replace("\0", " "), method="scanner")
+    except postgast.PgQueryError:
+        return (), (first,)
+    statements: list[Statement] = []
+    errors: list[SqlSyntaxError] = []
+    raw = text.encode("utf-8")
+    position = 0
+    for piece in pieces:
+        held = piece.encode("utf-8")
+        at = max(raw.find(held, position), position)
+        position = at + len(held)
+        # Blank lines instead of the text before keep every position right.
+        lead = re.sub(r"[^\n]", " ", raw[:at].decode("utf-8", errors="replace"))
+        try:
+            found = parse(lead + piece, label=label)
+        except SqlSyntaxError as error:
+            errors.append(error)
+            continue
+        shift = at - len(lead.encode("utf-8"))
+        statements += [Statement(s.node, s.kind, s.sql, s.line, s.start + shift, s.end + shift) for s in found]
+    return tuple(statements), tuple(errors) or (first,)
+
+
+def parse_plpgsql(sql: str) -> list[Any]:
+    """The body of a DO or CREATE FUNCTION statement in PL/pgSQL as nested plain data. Raises SqlSyntaxError."""
+    try:
+        return postgast.parse_plpgsql(sql)
+    except postgast.PgQueryError as error:
+        raise SqlSyntaxError(error.message, line=1, column=1, why="not valid PL/pgSQL") from None
+
+
+def walk(message: Message) -> Iterator[Message]:
+    """Every message below and including this one, `Node` wrappers left out, outermost first."""
+    pending: list[Message] = [message]
+    while pending:
+        here = pending.pop()
+        if not isinstance(here, pb.Node):
+            yield here
+        for field, value in here.ListFields():
+            if field.message_type is not None:
+                pending.extend(reversed(value) if field.is_repeated else (value,))
+
+
+def deparse_expression(node: pb.Node) -> str:
+    """SQL of one expression."""
+    tree = pb.ParseResult()
+    target = tree.stmts.add().stmt.select_stmt.target_list.add().res_target
+    target.val.CopyFrom(node)
+    return str(postgast.deparse(tree)).removeprefix("SELECT ")
 
 
 def deparse(node: Any) -> str:
@@ -87,19 +162,30 @@ def _refuse_nul(text: str, label: str) -> None:
         )
 
 
+def deparse_node(**node: Any) -> str:
+    """SQL of one node given by its kind: `deparse_node(index_stmt=...)`."""
+    holder = pb.Node()
+    for kind, value in node.items():
+        getattr(holder, kind).CopyFrom(value)
+    return deparse(holder)
+
+
+def copy(node: M) -> M:
+    """A copy of a node that may be changed without changing the original."""
+    made = type(node)()
+    made.CopyFrom(node)
+    return made
+
+
 def _skip_blank(raw: bytes, position: int, end: int) -> int:
     """The first byte that belongs to the statement: past white space and comments (which nest, as in PostgreSQL)."""
     while position < end:
-        if raw[position : position + 1].isspace():
-            position += 1
-        elif raw.startswith(b"--", position):
-            stop = raw.find(b"\n", position)
-            position = end if stop < 0 else stop + 1
-        elif raw.startswith(b"/*", position):
-            position = _skip_block_comment(raw, position, end)
-        else:
+        found = _BLANK.match(raw, position, end)
+        position = found.end() if found else position
+        if not raw.startswith(b"/*", position):
             break
-    return position
+        position = _skip_block_comment(raw, position, end)
+    return min(position, end)
 
 
 def _skip_block_comment(raw: bytes, position: int, end: int) -> int:
@@ -128,3 +214,9 @@ def _syntax_error(error: postgast.PgQueryError, text: str, label: str) -> SqlSyn
     return SqlSyntaxError(
         f"{label}:{line}:{column}: {error.message}", line=line, column=column, why=f"not valid PostgreSQL{caret}"
     )
+
+
+def numbers(enum: str) -> dict[str, int]:
+    """The members of one of the grammar's enumerations by name, such as `ObjectType` or `ConstrType`."""
+    held: dict[str, int] = dict(getattr(pb, enum).items())
+    return held

@@ -1,0 +1,452 @@
+"""What statements do, in our own words: the reader turns the grammar's nodes into these, rules and the schema use them.
+
+One statement may hold several actions (an ALTER TABLE with three parts). Names are resolved against the search_path
+where one is known. Expressions stay nodes of the grammar, touched only through `dbkit.postgres.ddl` and `expressions`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from dbkit.postgres.ddl import Node
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.types import SqlType
+
+ConstraintKind: TypeAlias = Literal["check", "foreign", "unique", "primary", "exclude", "notnull"]
+
+
+@dataclass(slots=True)
+class Constraint:
+    """A table or column constraint as written."""
+
+    kind: ConstraintKind
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    expression: Node | None = None
+    not_valid: bool = False
+    enforced: bool = True
+    index: str = ""
+    """USING INDEX: the index that becomes the constraint."""
+    parent: Name | None = None
+    parent_columns: tuple[str, ...] = ()
+    actions: str = ""
+    """ON DELETE and ON UPDATE as SQL, with a leading space."""
+    nulls_not_distinct: bool = False
+    include: tuple[str, ...] = ()
+    deferrable: str = ""
+
+
+@dataclass(slots=True)
+class ColumnDef:
+    """A column as written in CREATE TABLE or ADD COLUMN."""
+
+    name: str
+    type: SqlType
+    not_null: bool = False
+    null: bool = False
+    default: Node | None = None
+    identity: str = ""
+    generated: Literal["", "stored", "virtual"] = ""
+    expression: Node | None = None
+    collation: str = ""
+    constraints: tuple[Constraint, ...] = ()
+
+
+@dataclass(slots=True)
+class Action:
+    """Anything a statement does."""
+
+
+@dataclass(slots=True)
+class OnTable(Action):
+    """An action on one table."""
+
+    table: Name
+
+
+@dataclass(slots=True)
+class CreateTable(OnTable):
+    columns: tuple[ColumnDef, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    parents: tuple[Name, ...] = ()
+    likes: tuple[Name, ...] = ()
+    partition_of: Name | None = None
+    default_partition: bool = False
+    partitioned_by: tuple[str, ...] | None = None
+    if_not_exists: bool = False
+    temporary: bool = False
+    unlogged: bool = False
+    from_query: bool = False
+    access_method: str = ""
+    foreign: bool = False
+
+
+@dataclass(slots=True)
+class AddColumn(OnTable):
+    column: ColumnDef = field(default_factory=lambda: ColumnDef("", SqlType("")))
+    if_not_exists: bool = False
+
+
+@dataclass(slots=True)
+class DropColumn(OnTable):
+    column: str = ""
+    if_exists: bool = False
+    cascade: bool = False
+
+
+@dataclass(slots=True)
+class AlterType(OnTable):
+    column: str = ""
+    type: SqlType = field(default_factory=lambda: SqlType(""))
+    using: Node | None = None
+    collation: str = ""
+
+
+@dataclass(slots=True)
+class SetDefault(OnTable):
+    column: str = ""
+    default: Node | None = None
+    """None for DROP DEFAULT."""
+
+
+@dataclass(slots=True)
+class SetNotNull(OnTable):
+    column: str = ""
+
+
+@dataclass(slots=True)
+class DropNotNull(OnTable):
+    column: str = ""
+
+
+@dataclass(slots=True)
+class ColumnSetting(OnTable):
+    """SET STATISTICS, STORAGE, COMPRESSION, column options; identity: ADD, SET, DROP; DROP EXPRESSION."""
+
+    column: str = ""
+    what: str = ""
+
+
+@dataclass(slots=True)
+class SetExpression(OnTable):
+    column: str = ""
+    expression: Node | None = None
+
+
+@dataclass(slots=True)
+class AddConstraint(OnTable):
+    constraint: Constraint = field(default_factory=lambda: Constraint("check"))
+    only: bool = False
+
+
+@dataclass(slots=True)
+class ValidateConstraint(OnTable):
+    name: str = ""
+
+
+@dataclass(slots=True)
+class DropConstraint(OnTable):
+    name: str = ""
+    if_exists: bool = False
+    cascade: bool = False
+
+
+@dataclass(slots=True)
+class AlterConstraint(OnTable):
+    name: str = ""
+
+
+@dataclass(slots=True)
+class SetLogged(OnTable):
+    logged: bool = True
+
+
+@dataclass(slots=True)
+class SetTablespace(OnTable):
+    tablespace: str = ""
+    kind: str = "table"
+
+
+@dataclass(slots=True)
+class SetAccessMethod(OnTable):
+    method: str = ""
+
+
+@dataclass(slots=True)
+class AttachPartition(OnTable):
+    child: Name = Name("", "")
+    default: bool = False
+    bound: Node | None = None
+
+
+@dataclass(slots=True)
+class DetachPartition(OnTable):
+    child: Name = Name("", "")
+    concurrently: bool = False
+    finalize: bool = False
+
+
+@dataclass(slots=True)
+class Inherit(OnTable):
+    parent: Name = Name("", "")
+    add: bool = True
+
+
+@dataclass(slots=True)
+class ToggleTrigger(OnTable):
+    verb: str = ""
+    name: str = ""
+    rule: bool = False
+
+
+@dataclass(slots=True)
+class ReplicaIdentity(OnTable):
+    kind: str = ""
+
+
+@dataclass(slots=True)
+class RowSecurity(OnTable):
+    verb: str = ""
+
+
+@dataclass(slots=True)
+class OtherAlter(OnTable):
+    """ALTER TABLE parts without a rule of their own; `light` takes no more than SHARE UPDATE EXCLUSIVE."""
+
+    what: str = ""
+    light: bool = False
+
+
+@dataclass(slots=True)
+class Rename(OnTable):
+    """`kind` is what is renamed (table, column, constraint, index, view ...); `table` the relation or object itself."""
+
+    kind: str = ""
+    old: str = ""
+    new: str = ""
+
+
+@dataclass(slots=True)
+class SetSchema(OnTable):
+    kind: str = ""
+    schema: str = ""
+
+
+@dataclass(slots=True)
+class Drop(Action):
+    kind: str = ""
+    names: tuple[Name, ...] = ()
+    on: Name | None = None
+    """The table of a trigger, rule or policy."""
+    cascade: bool = False
+    concurrently: bool = False
+    if_exists: bool = False
+
+
+@dataclass(slots=True)
+class CreateIndex(OnTable):
+    name: str = ""
+    columns: tuple[str, ...] = ()
+    """Key columns in order; an expression is an empty string."""
+    unique: bool = False
+    concurrently: bool = False
+    if_not_exists: bool = False
+    partial: bool = False
+    only: bool = False
+    method: str = "btree"
+
+
+@dataclass(slots=True)
+class AttachIndex(Action):
+    parent: Name = Name("", "")
+    child: Name = Name("", "")
+
+
+@dataclass(slots=True)
+class Reindex(Action):
+    kind: str = ""
+    name: Name = Name("", "")
+    concurrently: bool = False
+
+
+@dataclass(slots=True)
+class Refresh(Action):
+    view: Name = Name("", "")
+    concurrently: bool = False
+    with_data: bool = True
+
+
+@dataclass(slots=True)
+class Vacuum(Action):
+    full: bool = False
+    analyze_only: bool = False
+    tables: tuple[Name, ...] = ()
+
+
+@dataclass(slots=True)
+class Cluster(Action):
+    table: Name | None = None
+
+
+@dataclass(slots=True)
+class Truncate(Action):
+    tables: tuple[Name, ...] = ()
+    cascade: bool = False
+
+
+@dataclass(slots=True)
+class LockTable(Action):
+    tables: tuple[Name, ...] = ()
+    mode: int = 8
+
+
+@dataclass(slots=True)
+class CreateDomain(Action):
+    name: Name = Name("", "")
+    base: SqlType = field(default_factory=lambda: SqlType(""))
+    constraints: tuple[Constraint, ...] = ()
+    default: Node | None = None
+
+
+@dataclass(slots=True)
+class AlterDomain(Action):
+    name: Name = Name("", "")
+    verb: str = ""
+    """set-default, drop-not-null, set-not-null, add-constraint, drop-constraint, validate"""
+    constraint: Constraint | None = None
+    constraint_name: str = ""
+
+
+@dataclass(slots=True)
+class CreateType(Action):
+    name: Name = Name("", "")
+    kind: str = ""
+    values: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class AlterEnum(Action):
+    name: Name = Name("", "")
+    value: str = ""
+    renamed_from: str = ""
+    placed: bool = False
+    if_not_exists: bool = False
+
+
+@dataclass(slots=True)
+class CreateView(Action):
+    name: Name = Name("", "")
+    materialized: bool = False
+    tables: tuple[Name, ...] = ()
+    columns: frozenset[str] = frozenset()
+    replace: bool = False
+    with_data: bool = True
+
+
+@dataclass(slots=True)
+class CreateFunction(Action):
+    name: Name = Name("", "")
+    language: str = ""
+    body: str = ""
+    volatility: Literal["volatile", "stable", "immutable"] = "volatile"
+    replace: bool = False
+
+
+@dataclass(slots=True)
+class CreateTrigger(OnTable):
+    name: str = ""
+    constraint_on: Name | None = None
+
+
+@dataclass(slots=True)
+class CreateRule(OnTable):
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Policy(OnTable):
+    name: str = ""
+    verb: str = "create"
+
+
+@dataclass(slots=True)
+class Sequence(Action):
+    name: Name = Name("", "")
+    create: bool = True
+    type: str = ""
+    owned_by: tuple[str, ...] = ()
+    restarts: bool = False
+
+
+@dataclass(slots=True)
+class Extension(Action):
+    name: str = ""
+    verb: str = "create"
+
+
+@dataclass(slots=True)
+class Privileges(Action):
+    grant: bool = True
+
+
+@dataclass(slots=True)
+class Dml(OnTable):
+    verb: Literal["insert", "update", "delete", "merge", "copy"] = "insert"
+    narrowed: bool = True
+    """False without WHERE, or with one that is always true."""
+    columns: tuple[str, ...] = ()
+    rows: int = 0
+    """Rows of a VALUES list; 0 when the statement reads them from elsewhere."""
+
+
+@dataclass(slots=True)
+class Query(Action):
+    """A SELECT; `tables` it reads, `calls` the functions it calls by name."""
+
+    tables: tuple[Name, ...] = ()
+    calls: tuple[Name, ...] = ()
+
+
+@dataclass(slots=True)
+class Transaction(Action):
+    verb: Literal["begin", "commit", "rollback", "savepoint", "rollback-to", "release", "prepare"] = "begin"
+    chain: bool = False
+
+
+@dataclass(slots=True)
+class SetVariable(Action):
+    name: str = ""
+    value: str | None = None
+    """None for RESET or DEFAULT."""
+    local: bool = False
+
+
+@dataclass(slots=True)
+class Code(Action):
+    """A DO block or a CALL: what runs inside is in other statements, listed by `bodies`."""
+
+    language: str = "plpgsql"
+    body: str = ""
+    calls: Name | None = None
+
+
+@dataclass(slots=True)
+class OutsideTransaction(Action):
+    """CREATE DATABASE, CREATE TABLESPACE, ALTER SYSTEM and others that refuse a transaction block."""
+
+    what: str = ""
+
+
+@dataclass(slots=True)
+class Harmless(Action):
+    """A statement that locks no table against anyone: COMMENT, GRANT, ANALYZE, CREATE EXTENSION ..."""
+
+    what: str = ""
+
+
+@dataclass(slots=True)
+class Unread(Action):
+    """A statement of a kind this linter does not judge."""
+
+    what: str = ""

@@ -1,0 +1,115 @@
+"""What an expression of the grammar says: columns it reads, functions it calls, what a CHECK proves, what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from dbkit.postgres.ddl import Node, deparse_expression, walk
+from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
+from dbkit.postgres.migrate.names import Name, of_strings
+from dbkit.postgres.migrate.types import SqlType, read_type
+
+
+def columns(node: Node | None) -> frozenset[str]:
+    """Column names an expression reads, without their tables."""
+    if node is None:
+        return frozenset()
+    found: set[str] = set()
+    for message in walk(node):
+        if message.DESCRIPTOR.name == "ColumnRef":
+            reference: Any = message
+            last = reference.fields[-1]
+            if last.WhichOneof("node") == "string":
+                found.add(last.string.sval)
+    return frozenset(found)
+
+
+def calls(node: Node | None) -> tuple[Name, ...]:
+    """Functions an expression calls, in order."""
+    if node is None:
+        return ()
+    found: list[Name] = []
+    for message in walk(node):
+        if message.DESCRIPTOR.name == "FuncCall":
+            call: Any = message
+            found.append(of_strings(call.funcname))
+    return tuple(found)
+
+
+def volatile_call(node: Node | None, volatility: Callable[[Name], str | None]) -> tuple[str, bool] | None:
+    """The first call that makes a default volatile, and whether that is known; None when nothing does.
+
+    `volatility` answers for functions of the schema and returns None for those it does not know.
+    """
+    for name in calls(node):
+        known = volatility(name)
+        if known is None and name.schema in ("", "pg_catalog"):
+            if name.name in VOLATILE:
+                return name.name, True
+            if name.name in NOT_VOLATILE:
+                continue
+        if known in ("stable", "immutable"):
+            continue
+        return name.name, known is not None
+    return None
+
+
+def proves_not_null(node: Node | None) -> frozenset[str]:
+    """Columns that a true CHECK expression proves to hold no NULL: `c IS NOT NULL`, also as part of an AND.
+
+    `c > 0` proves nothing, because a CHECK passes on NULL.
+    """
+    if node is None:
+        return frozenset()
+    kind = node.WhichOneof("node")
+    if kind == "null_test" and node.null_test.nulltesttype == 2:  # IS_NOT_NULL
+        arg = node.null_test.arg
+        if arg.WhichOneof("node") == "column_ref":
+            return columns(arg)
+    if kind == "bool_expr" and node.bool_expr.boolop == 1:  # AND_EXPR
+        return frozenset[str]().union(*(proves_not_null(arg) for arg in node.bool_expr.args))
+    return frozenset()
+
+
+def always_true(node: Node) -> bool:
+    """Whether a WHERE clause lets every row through: true, 1 = 1 and the like."""
+    kind = node.WhichOneof("node")
+    if kind == "a_const":
+        return node.a_const.WhichOneof("val") == "boolval" and node.a_const.boolval.boolval
+    if kind == "a_expr":
+        left, right = node.a_expr.lexpr, node.a_expr.rexpr
+        name = node.a_expr.name[0].string.sval if len(node.a_expr.name) else ""
+        both = left.WhichOneof("node") == right.WhichOneof("node") == "a_const"
+        return both and name == "=" and deparse_expression(left) == deparse_expression(right)
+    if kind == "bool_expr" and node.bool_expr.boolop == 2:  # OR_EXPR
+        return any(always_true(arg) for arg in node.bool_expr.args)
+    return False
+
+
+def plain_cast(node: Node, column: str) -> SqlType | None | bool:
+    """What a USING expression is: True for the bare column, the type for a plain cast of it, False for anything else."""
+    kind = node.WhichOneof("node")
+    if kind == "column_ref":
+        return columns(node) == {column}
+    if kind == "type_cast":
+        arg = node.type_cast.arg
+        if arg.WhichOneof("node") == "column_ref" and columns(arg) == {column}:
+            return read_type(node.type_cast.type_name)
+    return False
+
+
+def is_null_constant(node: Node | None) -> bool:
+    """Whether an expression is NULL, cast or not."""
+    while node is not None and node.WhichOneof("node") == "type_cast":
+        node = node.type_cast.arg
+    return node is not None and node.WhichOneof("node") == "a_const" and node.a_const.isnull
+
+
+def constant(node: Node) -> str | None:
+    """The text of a string constant, cast or not; None for anything else."""
+    while node.WhichOneof("node") == "type_cast":
+        node = node.type_cast.arg
+    if node.WhichOneof("node") == "a_const" and node.a_const.WhichOneof("val") == "sval":
+        return node.a_const.sval.sval
+    return None
