@@ -76,7 +76,7 @@ def archive(binaries: Binaries) -> tuple[Path, str]:
             with tempfile.TemporaryDirectory(prefix="initdb-", dir=place) as scratch:
                 _initdb(binaries, Path(scratch), password)
                 part = target.with_suffix(".part")
-                with tarfile.open(part, "w") as tar:
+                with tarfile.open(part, "w", format=tarfile.GNU_FORMAT) as tar:
                     tar.add(Path(scratch) / "work" / "data", ".")
                 part.chmod(0o600)
                 handle = os.open(secret, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
+
+import psycopg
 
 from dbkit.ephemeral import Unavailable, lease, postgres_cluster
 from dbkit.ephemeral.postgres import PostgresServer, launch
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+STREAM_SECONDS = 30.0
 
 
 def start_replica(primary: PostgresServer, *, settings: Mapping[str, str] | None = None) -> PostgresServer:
@@ -39,4 +44,21 @@ def start_replica(primary: PostgresServer, *, settings: Mapping[str, str] | None
     with lease.exclusive() as place:
         lease.sweep(place)
         held = lease.Lease.create(place)
-    return launch(binaries, held, fill, primary.password)
+    standby = launch(binaries, held, fill, primary.password)
+    try:
+        _wait_until_streaming(standby, held)
+    except BaseException:
+        standby.stop()
+        raise
+    return standby
+
+
+def _wait_until_streaming(standby: PostgresServer, held: lease.Lease) -> None:
+    """Accepting connections comes before the stream: a test that looks at the primary would still see no replica."""
+    until = time.monotonic() + STREAM_SECONDS
+    with psycopg.connect(standby.dsn, autocommit=True) as connection:
+        while time.monotonic() < until:
+            if connection.execute("select from pg_stat_wal_receiver where status = 'streaming'").fetchone() is not None:
+                return
+            time.sleep(0.02)
+    raise Unavailable(f"it was not streaming after {STREAM_SECONDS:.0f} s:\n{held.log_tail()}", what="no replica")
