@@ -36,9 +36,9 @@ def _exhibits(outcome: Outcome) -> tuple[Exhibit, ...]:
     return (
         Text(
             "What was done",
-            f"PostgreSQL {outcome.server} with {outcome.rows:,} rows, readers and writers at work. All documented indexes "
-            "were built twice: by plain CREATE INDEX on one copy of the database, and by dbkit on another that had first "
-            "been broken. Both runs had the same traffic; what follows is the traffic's own account.",
+            f"PostgreSQL {outcome.server} with {outcome.rows:,} rows, readers and writers at work. All documented "
+            "indexes were built twice: by plain CREATE INDEX on one copy of the database, and by dbkit on another that "
+            "had first been broken. Both runs had the same traffic; what follows is the traffic's own account.",
         ),
         _waits(outcome),
         _per_statement(outcome),

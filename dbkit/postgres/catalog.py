@@ -132,6 +132,49 @@ class Build:
     seconds: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class Relation:
+    """A table, view, sequence, index or composite type; `kind` is pg_class.relkind."""
+
+    oid: int
+    schema: str
+    name: str
+    kind: str
+    tuples: float
+    bytes: int
+    owned: bool
+    """Whether this role may alter it (owner, or a member of the owner)."""
+    owner: str
+    may_create: bool
+    """Whether this role may create objects in its schema."""
+
+    @property
+    def qualified(self) -> str:
+        """Schema and name, quoted where needed."""
+        return quoted(self.schema, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition at any level below the partitioned table `root_oid`."""
+
+    root_oid: int
+    oid: int
+    parent_oid: int
+    level: int
+    schema: str
+    name: str
+    is_partitioned: bool
+    is_foreign: bool
+    tuples: float
+    bytes: int
+
+    @property
+    def qualified(self) -> str:
+        """Schema and name, quoted where needed."""
+        return quoted(self.schema, self.name)
+
+
 def quoted(schema: str, name: str) -> str:
     """`schema.name` as the server would quote it: plain where possible."""
     return f"{quote(schema)}.{quote(name)}"
@@ -152,6 +195,16 @@ def indexes(connection: Connection) -> tuple[Index, ...]:
 def foreign_keys(connection: Connection) -> tuple[ForeignKey, ...]:
     """Every foreign key of the user's schemas, by table and name."""
     return tuple(ForeignKey(**_tupled(row)) for row in fetch(connection, assets.query("postgres/foreign_keys")))
+
+
+def relations(connection: Connection) -> tuple[Relation, ...]:
+    """Every relation of the user's schemas."""
+    return tuple(Relation(**row) for row in fetch(connection, assets.query("postgres/relations")))
+
+
+def partitions(connection: Connection) -> tuple[Partition, ...]:
+    """Every partition, parents before children."""
+    return tuple(Partition(**row) for row in fetch(connection, assets.query("postgres/partitions")))
 
 
 def builds(connection: Connection) -> tuple[Build, ...]:

@@ -6,7 +6,7 @@
 
 -- origin: S4 5.1
 -- why: the newest entries of a tenant
--- deviates: run as the document has it, the statement blocks writes to every partition until it is done; the
---   definition stays the document's and is built leaf by leaf
+-- note: the document runs this statement as it stands, which blocks writes to every partition; dbkit builds the same
+--   index leaf by leaf
 create index idx_audit_tenant_time
   on audit_log (tenant_id, created_at desc);

@@ -1,4 +1,5 @@
 -- Every index of the user's schemas with all that decides whether two of them are the same, and how it is used.
+-- Temporary tables of this session are included: wanted indexes are built on one to be compared.
 -- Rights: none; sizes and statistics need nothing beyond connecting. Versions: 14 and newer.
 select
   c.oid::bigint as oid,
@@ -71,5 +72,5 @@ left join pg_catalog.pg_constraint con on con.conindid = c.oid and con.contype i
 left join pg_catalog.pg_stat_all_indexes s on s.indexrelid = c.oid
 where tn.nspname not in ('pg_catalog', 'information_schema', 'dbkit')
   and tn.nspname not like 'pg\_toast%'
-  and tn.nspname not like 'pg\_temp%'
+  and (tn.nspname not like 'pg\_temp%' or tn.oid = pg_catalog.pg_my_temp_schema())
 order by tn.nspname, t.relname, c.relname
