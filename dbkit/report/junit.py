@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from io import BytesIO
+from typing import cast
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
 
@@ -29,9 +29,8 @@ def render(report: Report) -> str:
             suite.add_testcase(case)
         xml.add_testsuite(suite)
     xml.update_statistics()
-    stream = BytesIO()
-    xml.write(stream, pretty=True)
-    return stream.getvalue().decode("utf-8")
+    body = cast(bytes, xml.tostring()).decode("utf-8").partition("?>")[2].strip()
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 
 def _clean(value: str) -> str:

@@ -1,5 +1,7 @@
-"""SARIF 2.1.0. GitHub rejects a file in which one result has no location, so a finding about a live object points at the
-policy that asked for it.
+"""SARIF 2.1.0.
+
+GitHub rejects a file in which one result has no location, so a finding about a live object points at the policy that
+asked for it.
 """
 
 from __future__ import annotations

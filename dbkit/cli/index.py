@@ -1,0 +1,165 @@
+"""`dbkit index`: what is wanted, what is there, and the way from one to the other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dbkit.cli import output, targets
+from dbkit.cli.options import (
+    Config,
+    Dsn,
+    FailOn,
+    FailOnOption,
+    Format,
+    OutputFormat,
+    Outputs,
+    PolicyName,
+    Quiet,
+    TargetNames,
+    Verbose,
+    Yes,
+)
+from dbkit.errors import EXIT_FINDINGS, UsageError
+from dbkit.settings import Settings, Target
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Plan, build and check indexes without blocking.")
+
+Files = Annotated[
+    list[Path] | None,
+    typer.Option("--file", help="Files or folders of wanted create index statements.", metavar="PATH"),
+]
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="Tables built side by side.")]
+Wait = Annotated[str, typer.Option("--wait", help="How long to let old transactions end before a build.")]
+Deadline = Annotated[str, typer.Option("--deadline", help="The longest one build may take.")]
+
+
+@app.command()
+def plan(
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    file: Files = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    sql: Annotated[bool, typer.Option("--sql", help="Print the plan as a psql script.")] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when steps are pending.")] = False,
+    fail_on: FailOnOption = FailOn.ERROR,
+) -> None:
+    """Show what would be done for the wanted indexes, with locks and undo; change nothing.
+
+    Examples:
+
+      dbkit index plan -t prod -o plan.json
+
+      dbkit index plan --dsn postgresql://dba@db/app --sql
+    """
+    from dbkit.report import plans
+
+    if fmt not in (Format.TEXT, Format.JSON, Format.MARKDOWN):
+        raise UsageError(f"a plan is not written as {fmt.value}", hint="use --format text, json or markdown, or --sql")
+    held, chosen = targets.one_target(target, dsn, config)
+    made = make_plan(held, chosen, file)
+    for place in outputs or ():
+        made.save(place)
+    if sql:
+        print(made.to_sql(), end="")
+    elif fmt is Format.JSON:
+        print(json.dumps(made.json_data(), indent=2, ensure_ascii=False))
+    else:
+        print(plans.text(made) if fmt is Format.TEXT else plans.markdown(made), end="")
+    if (exit_code and made.steps) or (made.problems and fail_on is not FailOn.NEVER):
+        raise typer.Exit(EXIT_FINDINGS)
+
+
+@app.command()
+def status(
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    file: Files = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    policy: PolicyName = None,
+    verbose: Verbose = False,
+) -> None:
+    """Show the state of every wanted index.
+
+    Examples:
+
+      dbkit index status -t prod
+
+      dbkit index status --format json
+    """
+    from dbkit.model import merge
+    from dbkit.postgres.connect import connect, server
+    from dbkit.postgres.indexes import audit, compare
+    from dbkit.report.text import table
+    from dbkit.rules import Selection
+
+    held, chosen = targets.postgres_targets(target, dsn, config)
+    reports = []
+    for one in chosen:
+        wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy)
+        with connect(one, purpose="index status") as connection:
+            names = Selection(select=tuple(f"pg.index-{n}" for n in STATUS_RULES))
+            found = audit.audit(connection, one.name, wishes, rules, names)
+            states = compare.observe(connection, server(connection), wishes).states
+            reports.append(output.settle(audit.status(found, states), rules, None))
+    report = merge("index status", reports)
+    if fmt is Format.TEXT and not verbose:
+        for exhibit in report.exhibits:
+            print("\n".join(table(exhibit)), end="\n\n")  # pyright: ignore[reportArgumentType]
+    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=verbose))
+
+
+@app.command()
+def apply(
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    file: Files = None,
+    jobs: Jobs = 1,
+    wait: Wait = "30s",
+    deadline: Deadline = "6h",
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    quiet: Quiet = False,
+    yes: Yes = False,
+) -> None:
+    """Plan and build the wanted indexes, concurrently and verified. Stopped at any moment, it goes on where it was.
+
+    Examples:
+
+      dbkit index apply -t prod --jobs 2
+
+      dbkit index apply --dsn postgresql://dba@db/app --yes
+    """
+    from dbkit.cli.apply import execute
+    from dbkit.report import plans
+
+    held, chosen = targets.one_target(target, dsn, config)
+    made = make_plan(held, chosen, file)
+    output.note(plans.text(made), quiet=quiet)
+    if made.steps:
+        targets.confirm(f"Apply {len(made.steps)} steps to {made.target.database}?", yes=yes)
+    execute(made, chosen, jobs=jobs, wait=wait, deadline=deadline, fmt=fmt, outputs=outputs, quiet=quiet)
+
+
+STATUS_RULES = ("missing", "other-definition", "name-taken", "cannot-build", "not-visible", "invalid", "building")
+
+
+def make_plan(held: Settings, target: Target, files: list[Path] | None):  # noqa: ANN201 - the type would import a driver
+    """The plan of one target, from a fresh look."""
+    from dbkit.postgres.connect import connect, require_supported, server
+    from dbkit.postgres.indexes import compare, planning
+
+    wishes = targets.wanted(held, target, files)
+    with connect(target, purpose="index plan") as connection:
+        found = server(connection)
+        require_supported(found)
+        return planning.plan(compare.observe(connection, found, wishes), target.name)

@@ -1,0 +1,91 @@
+"""What the flags of a command come to: settings, targets, wanted files and policy. Drivers are imported inside."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbkit import settings
+from dbkit.errors import Refused, UsageError
+from dbkit.settings import Settings, Target
+
+if TYPE_CHECKING:
+    from dbkit.job import Record, Tick
+    from dbkit.policy import Policy
+    from dbkit.postgres.indexes.desired import Wanted
+
+
+def postgres_targets(
+    names: list[str] | None, dsn: str | None, config: Path | None
+) -> tuple[Settings, tuple[Target, ...]]:
+    """The PostgreSQL targets a command runs on. Raises UsageError for another engine."""
+    held = settings.load(config)
+    chosen = held.choose(tuple(names or ()), dsn)
+    for target in chosen:
+        if target.engine != "postgres":
+            raise UsageError(f"target {target.name!r} is {target.engine}, not PostgreSQL")
+    return held, chosen
+
+
+def one_target(names: list[str] | None, dsn: str | None, config: Path | None) -> tuple[Settings, Target]:
+    """The single target of a command that changes something."""
+    held, chosen = postgres_targets(names, dsn, config)
+    if len(chosen) != 1:
+        raise UsageError("this command works on one target at a time", hint="name one with -t")
+    return held, chosen[0]
+
+
+def wanted(held: Settings, target: Target, files: list[Path] | None) -> tuple[Wanted, ...]:
+    """The wanted indexes: of --file, of the target's configuration, or those that ship with dbkit."""
+    from dbkit.postgres.indexes import desired
+
+    return desired.load(files or [held.directory / place for place in target.indexes])
+
+
+def policy_of(held: Settings, target: Target, name: str | None) -> Policy:
+    """The policy in force."""
+    from dbkit import policy
+    from dbkit.cli.engines import load_rules
+
+    load_rules()
+    return policy.load(name or target.policy or held.policy)
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask on a terminal; elsewhere refuse unless --yes was given."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Refused(
+            "nobody is there to confirm", hint="review the plan and add --yes, or save it and `dbkit apply` it"
+        )
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise Refused("not confirmed; nothing was changed")
+
+
+class Progress:
+    """Progress on stderr: a line that is rewritten on a terminal, one line per ten seconds elsewhere."""
+
+    def __init__(self, *, quiet: bool) -> None:
+        self._quiet = quiet
+        self._terminal = sys.stderr.isatty()
+        self._last = 0.0
+        self._began = time.monotonic()
+
+    def __call__(self, record: Record, tick: Tick) -> None:
+        now = time.monotonic()
+        if self._quiet or now - self._last < (0.5 if self._terminal else 10):
+            return
+        self._last = now
+        total = f" of {tick.total:g}" if tick.total else ""
+        line = f"job {record.id}: {tick.done:g}{total} done after {now - self._began:.0f} s {tick.note}"
+        end = "" if self._terminal else "\n"
+        print(f"\r\x1b[K{line[:150]}" if self._terminal else line, end=end, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Leave the rewritten line."""
+        if self._terminal and self._last and not self._quiet:
+            print(file=sys.stderr)
