@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from psycopg import errors, sql
+from psycopg import errors
 
+from dbkit.ephemeral.postgres import PostgresServer
 from dbkit.postgres import ddl
-from tests.live.platform_database import ROOT, Owned, owned_by_ordinary_role
-
-FOLDER = ROOT / "sql" / "indexes"
+from dbkit.postgres.indexes import desired
+from tests.live.owned import Owned, fresh, hand_over
 
 # The definitions as the documents have them (SPEC 4): S0 4.3 all CONCURRENTLY, S4 5.1 plain.
 DOCUMENT = """
@@ -70,7 +69,7 @@ QUERIES = {
     "idx_applications_created": "select id, status from applications order by created_at desc limit 20",
     "idx_resumes_user": "select id, title from resumes where user_id = 7",
     "idx_resumes_primary": "select id, title from resumes where user_id = 7 and is_primary",
-    "idx_sessions_user": "update sessions set revoked_at = now() where user_id = 7",
+    "idx_sessions_user": "delete from sessions where user_id = 7",
     "idx_sessions_expires": "delete from sessions where expires_at < '2026-10-02'",
     "idx_sessions_token": "select user_id, expires_at from sessions where token_hash = md5('77')",
     "idx_audit_user": "select action, created_at from audit_logs where user_id = 7",
@@ -129,65 +128,40 @@ from generate_series(1, 3000) n;
 """
 
 
-def shipped() -> dict[str, tuple[str, ddl.Statement]]:
-    """Name -> table and statement of every index below sql/indexes."""
-    found: dict[str, tuple[str, ddl.Statement]] = {}
-    for file in sorted(FOLDER.glob("*.sql")):
-        for statement in ddl.parse(file.read_text(), label=file.name):
-            assert statement.kind == "index_stmt", f"{file.name}:{statement.line} is no CREATE INDEX"
-            node = statement.node.index_stmt
-            assert node.idxname not in found, f"{node.idxname} twice"
-            assert node.relation.relname == file.stem, f"{node.idxname} is in {file.name}"
-            found[node.idxname] = (file.stem, statement)
-    return found
-
-
-def remarks(name: str) -> dict[str, str]:
-    """The comment above the statement of an index: key -> text, joined lines."""
-    table, statement = shipped()[name]
-    lines = (FOLDER / f"{table}.sql").read_text().splitlines()[: statement.line - 1]
-    above: list[str] = []
-    while lines and lines[-1].startswith("--"):
-        above.insert(0, lines.pop())
-    found: dict[str, str] = {}
-    key = ""
-    for line in above:
-        if start := re.fullmatch(r"-- (origin|why|deviates|note): (\S.*)", line):
-            key = start[1]
-            assert key not in found, f"{name}: {key} twice"
-            found[key] = start[2]
-        else:
-            assert key and re.fullmatch(r"--   \S.*", line), f"{name}: unreadable remark {line!r}"
-            found[key] += " " + line.removeprefix("--   ")
-    return found
-
-
 DOCUMENTED = {item.node.index_stmt.idxname: item for item in ddl.parse(DOCUMENT)}
+SHIPPED = {wanted.name: wanted for wanted in desired.load()}
 
 
 def test_exactly_the_documented_indexes_are_shipped():
     assert len(DOCUMENTED) == 24
-    assert set(shipped()) == set(DOCUMENTED) == set(QUERIES)
+    assert set(SHIPPED) == set(DOCUMENTED) == set(QUERIES)
+    assert {wanted.file for wanted in SHIPPED.values()} == {
+        f"sql/indexes/{item.node.index_stmt.relation.relname}.sql" for item in DOCUMENTED.values()
+    }
 
 
 @pytest.mark.parametrize("name", sorted(DOCUMENTED))
 def test_a_statement_departs_from_the_document_only_where_it_says_so(name: str):
-    said = remarks(name)
-    assert {"origin", "why"} <= set(said)
-    assert said["origin"].startswith("S4 5.1" if not DOCUMENTED[name].node.index_stmt.concurrent else "S0 4.3")
-    same = ddl.deparse(shipped()[name][1].node) == ddl.deparse(DOCUMENTED[name].node)
-    assert same == ("deviates" not in said)
+    wanted, documented = SHIPPED[name], DOCUMENTED[name].node
+    assert wanted.why
+    assert wanted.origin.startswith("S0 4.3" if documented.index_stmt.concurrent else "S4 5.1")
+    assert wanted.file == f"sql/indexes/{wanted.table}.sql"
+    (statement,) = ddl.parse(wanted.sql)
+    same = ddl.deparse(statement.node) == ddl.deparse(documented)
+    assert same == (wanted.deviates == "")
 
 
 def build_all(connection: psycopg.Connection) -> None:
-    for _, statement in shipped().values():
-        connection.execute(statement.sql)
+    for wanted in SHIPPED.values():
+        connection.execute(wanted.sql)
 
 
 @pytest.fixture(scope="module")
-def platform(pg) -> Iterator[Owned]:
-    """The platform with rows and all documented indexes, built once; the tests only read and roll back."""
-    with pg.database() as database, owned_by_ordinary_role(database.dsn) as owned:
+def platform(pg: PostgresServer) -> Iterator[Owned]:
+    """The platform with rows and all documented indexes, built once; the tests only read or roll back."""
+    database = fresh(pg)
+    try:
+        owned = hand_over(database)
         result = owned.alembic("upgrade", "head")
         assert result.returncode == 0, result.stderr
         with owned.connect() as connection:
@@ -195,6 +169,8 @@ def platform(pg) -> Iterator[Owned]:
             build_all(connection)
             connection.execute("vacuum analyze")
         yield owned
+    finally:
+        database.close(keep=False)
 
 
 def used_indexes(connection: psycopg.Connection, query: str) -> set[str]:
@@ -262,9 +238,7 @@ def test_search_finds_jobs_with_null_columns_and_the_documents_query_cannot_use_
     as_documented = "select id from jobs where to_tsvector('english', title || ' ' || description)"
     with platform.connect() as connection:
         assert len(connection.execute(SEARCH).fetchall()) == 20
-        blind = connection.execute(
-            as_documented + " @@ plainto_tsquery('english', 'quantum engineer')"
-        ).fetchall()
+        blind = connection.execute(as_documented + " @@ plainto_tsquery('english', 'quantum engineer')").fetchall()
         every = connection.execute("select id from jobs where title = 'Quantum Engineer'").fetchall()
         assert len(blind) < len(every), "the seed has no matching job with a NULL description"
         without_limit = SEARCH.replace("limit 20", "")

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import secrets
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -14,7 +11,8 @@ from alembic.config import Config
 from psycopg import errors, sql
 from sqlalchemy import create_engine
 
-from tests.live.platform_database import ROOT, Owned, alembic, owned_by_ordinary_role
+from tests.fixtures.databases import ROOT, Database
+from tests.live.owned import Owned, alembic, hand_over
 
 TABLES = {
     "users",
@@ -60,9 +58,8 @@ order by 1
 
 
 @pytest.fixture
-def owned(db) -> Iterator[Owned]:
-    with owned_by_ordinary_role(db.dsn) as database:
-        yield database
+def owned(db: Database) -> Owned:
+    return hand_over(db)
 
 
 @pytest.fixture
@@ -70,23 +67,6 @@ def platform(owned: Owned) -> Owned:
     result = owned.alembic("upgrade", "head")
     assert result.returncode == 0, result.stderr
     return owned
-
-
-@contextmanager
-def application_role(database: Owned) -> Iterator[str]:
-    """A role as the application has it: it may use the tables and owns nothing."""
-    role = f"app_{secrets.token_hex(6)}"
-    name = sql.Identifier(role)
-    with psycopg.connect(database.admin, autocommit=True) as admin:
-        admin.execute(sql.SQL("create role {}").format(name))
-        admin.execute(
-            sql.SQL("grant select, insert, update, delete on all tables in schema public to {}").format(name)
-        )
-        try:
-            yield role
-        finally:
-            admin.execute(sql.SQL("drop owned by {}").format(name))
-            admin.execute(sql.SQL("drop role {}").format(name))
 
 
 def schema(database: Owned) -> list[str]:
@@ -137,7 +117,7 @@ def test_every_table_says_where_it_comes_from(platform: Owned):
         assert comment.startswith(("S0 4.3: ", "S4 5.1: ", "S4 1.1, 5.1: ")), table
 
 
-def test_offline_script_makes_the_same_schema_and_needs_no_server(platform: Owned, db):
+def test_offline_script_makes_the_same_schema_and_needs_no_server(platform: Owned):
     offline = alembic("upgrade", "head", "--sql", url=None)
     assert offline.returncode == 0, offline.stderr
     online = schema(platform)
@@ -201,7 +181,7 @@ def test_a_wrong_address_gives_one_clear_error_without_the_password(url: str | N
 
 
 def test_extension_in_another_schema_is_reported_and_usable_once_on_the_search_path(owned: Owned):
-    with psycopg.connect(owned.admin, autocommit=True) as admin:
+    with owned.database.connect() as admin:
         admin.execute("create schema ext")
         admin.execute("create extension pg_trgm schema ext")
         admin.execute(sql.SQL("grant usage on schema ext to {}").format(sql.Identifier(owned.owner)))
@@ -276,7 +256,7 @@ def test_a_tenant_reads_and_writes_only_its_own_rows(platform: Owned, table: str
             add_row(owner, table, tenant)
         assert owner.execute(seen).fetchall() == [("acme",), ("bolt",)], "the owner runs backfills and sees all"
 
-    with application_role(platform) as role, platform.connect(role) as app:
+    with platform.application() as app:
         assert app.execute(seen).fetchall() == [], "no tenant set, no rows"
         with app.transaction():
             app.execute("set local app.tenant_id = 'acme'")
@@ -307,9 +287,11 @@ def test_partitions_show_nothing_to_the_application_by_their_own_name(platform: 
     with platform.connect() as owner:
         add_row(owner, "audit_log", "acme")
         owner.execute("insert into audit_log (tenant_id, action, created_at) values ('acme', 'x', '1999-01-01')")
-        parts = [row[0] for row in owner.execute("select relid::text from pg_partition_tree('audit_log') where level > 0")]
+        parts = [
+            row[0] for row in owner.execute("select relid::text from pg_partition_tree('audit_log') where level > 0")
+        ]
     assert len(parts) == 22
-    with application_role(platform) as role, platform.connect(role) as app:
+    with platform.application() as app:
         app.execute("set app.tenant_id = 'acme'")
         assert app.execute("select count(*) from audit_log").fetchone() == (2,)
         for part in parts:
@@ -321,7 +303,7 @@ def test_a_presented_key_finds_its_row_before_the_tenant_is_known(platform: Owne
     with platform.connect() as owner:
         for tenant in ("acme", "bolt"):
             add_row(owner, "api_keys", tenant)
-    with application_role(platform) as role, platform.connect(role) as app, app.transaction():
+    with platform.application() as app, app.transaction():
         app.execute("set local app.api_key_hash = 'digest of bolt'")
         assert app.execute("select tenant_id from api_keys").fetchall() == [("bolt",)]
         assert app.execute("update api_keys set last_used_at = now()").rowcount == 0
