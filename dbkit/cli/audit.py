@@ -48,13 +48,13 @@ def audit(
 
       dbkit audit --dsn postgresql://dba@db/app --select pg.index-invalid --fail-on warn
     """
-    from dbkit.model import merge
+    from dbkit.model import Report, merge
     from dbkit.postgres.connect import connect
     from dbkit.postgres.indexes.audit import audit as judge
     from dbkit.rules import Selection
 
     held, chosen = targets.postgres_targets(target, dsn, config)
-    reports = []
+    reports: list[Report] = []
     for one in chosen:
         rules = targets.policy_of(held, one, policy)
         selection = Selection(_split(select), _split(ignore))

@@ -95,14 +95,14 @@ def status(
 
       dbkit index status --format json
     """
-    from dbkit.model import merge
+    from dbkit.model import Report, merge
     from dbkit.postgres.connect import connect, server
     from dbkit.postgres.indexes import audit, compare
     from dbkit.report.text import table
     from dbkit.rules import Selection
 
     held, chosen = targets.postgres_targets(target, dsn, config)
-    reports = []
+    reports: list[Report] = []
     for one in chosen:
         wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy)
         with connect(one, purpose="index status") as connection:

@@ -25,6 +25,8 @@ from dbkit.postgres import ddl
 from dbkit.sizes import format_seconds
 
 LONG_REPORT_SECONDS = 6.0
+SHOWN = 26
+"""Lines of a command's output that the tour prints."""
 
 
 @dataclass(frozen=True)
@@ -148,7 +150,9 @@ class Tour:
     def _show(self, dsn: str, *arguments: str) -> None:
         """Run a command as a user would, and print what it prints."""
         self.say(f"   $ dbkit {' '.join(arguments)}")
-        for line in _command(dsn, arguments).splitlines():
+        lines = _command(dsn, arguments).splitlines()
+        shown = lines if len(lines) <= SHOWN + 3 else [*lines[:SHOWN], f"... {len(lines) - SHOWN - 1} lines", lines[-1]]
+        for line in shown:
             self.say(f"   {line}".rstrip())
 
     def _quietly(self, dsn: str, *arguments: str) -> None:

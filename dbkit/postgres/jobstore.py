@@ -148,7 +148,8 @@ class PostgresStore:
         )
 
     def _record(self, row: dict[str, Any]) -> Record:
-        return Record(**{**row, "status": Status(row["status"]), "alive": self._alive(str(row["key"]))})
+        held: dict[str, Any] = {**row, "status": Status(row["status"]), "alive": self._alive(str(row["key"]))}
+        return Record(**held)
 
     def _alive(self, key: str) -> bool:
         return self.holder(key) != "its session has just ended"
