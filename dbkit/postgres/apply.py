@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from dbkit.errors import DbkitError, UsageError
+import psycopg
+
+from dbkit.errors import DbkitError, Stopped, UsageError
 from dbkit.exhibits import Table
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Json, Report, TargetInfo
 from dbkit.plan import Plan
-from dbkit.postgres.connect import connect
+from dbkit.postgres.connect import connect, explain
 from dbkit.postgres.indexes.execute import IndexJob, Outcome, prepare
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.settings import Target
@@ -46,6 +48,11 @@ def apply(plan: Plan, target: Target, knobs: Knobs, progress: Callable[[Record, 
             if job.outcomes:
                 error.what = f"{error.what}; {done} of {len(job.outcomes)} indexes are as wanted"
             raise
+        except psycopg.OperationalError as error:
+            shown = explain(error, "the connection to the server was lost")
+            raise Stopped(
+                shown.what, why=shown.why, hint="run the same command again: what is done stays done"
+            ) from None
         return _report(plan, target, job.outcomes, record)
 
 

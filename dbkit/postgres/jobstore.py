@@ -11,6 +11,7 @@ import json
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import psycopg
@@ -72,7 +73,7 @@ class PostgresStore:
 
     def unlock(self, key: str) -> None:
         """Give the lock back; a lost connection has done so already."""
-        if not self._connection.closed:
+        with suppress(psycopg.OperationalError):
             self._connection.execute("select pg_advisory_unlock(hashtext('dbkit'), hashtext(%s))", [key])
 
     def begin(self, job: Job) -> Record:
@@ -103,13 +104,13 @@ class PostgresStore:
 
     def end(self, record: Record, status: Status, note: str) -> None:
         """Close the record."""
-        if self._connection.closed:
-            return  # the row stays `running` without a lock, which reads as interrupted
-        self._connection.execute(
-            "update dbkit.job set status = %s, note = %s, updated = now() where id = %s",
-            [status.value, redact(note), record.id],
-        )
-        self.log(record, status.value, {"note": redact(note)})
+        # With the connection lost the row stays `running` without a lock, which reads as interrupted.
+        with suppress(psycopg.OperationalError):
+            self._connection.execute(
+                "update dbkit.job set status = %s, note = %s, updated = now() where id = %s",
+                [status.value, redact(note), record.id],
+            )
+            self.log(record, status.value, {"note": redact(note)})
 
     def log(self, record: Record, event: str, detail: Mapping[str, Json]) -> None:
         """Append to the job's history."""

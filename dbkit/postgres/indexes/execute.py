@@ -223,15 +223,24 @@ class IndexJob:
 
     def _clean(self, connection: Connection, observed: Observed, step: Step) -> None:
         """Take away the invalid remains of our own failed build; nobody else can be building it."""
-        table, name = step.table, step.data["made"]
+        name = step.data["made"]
         invalid = [i for i in catalog.indexes(connection) if i.name == name and not i.is_valid and not i.is_partitioned]
         building = {b.index_oid for b in catalog.builds(connection)}
         for index in invalid:
             if index.oid not in building and index.oid not in {i.oid for i in observed.indexes if i.is_valid}:
-                connection.execute(
-                    sql.SQL("drop index concurrently {}").format(sql.Identifier(index.schema, index.name))
-                )
-                self._notes.put(f"removed the invalid remains of {name} on {table}")
+                self._drop_remains(connection, index)
+
+    def _drop_remains(self, connection: Connection, index: catalog.Index) -> None:
+        """Bounded: dropping waits for the same transactions the build waited for. The next run tries again."""
+        connection.execute("set lock_timeout = '2s'")
+        try:
+            connection.execute(sql.SQL("drop index concurrently {}").format(sql.Identifier(index.schema, index.name)))
+            self._notes.put(f"removed the invalid remains of {index.name}")
+        except errors.LockNotAvailable:
+            self._notes.put(f"{index.qualified} stays invalid for now: somebody still uses {index.table}")
+        finally:
+            if not connection.closed:
+                connection.execute("set lock_timeout = 0")
 
     def _after(self, connection: Connection, state: IndexState, outcome: Outcome) -> None:
         """Expression indexes bring statistics of their own, which exist only after ANALYZE."""
