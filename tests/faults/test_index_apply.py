@@ -125,10 +125,8 @@ def test_cancelled_by_somebody_else(made):
     blocker = made.db.connect(autocommit=False)
     blocker.execute("update t set a = 1 where id = 1")
     process = made.start()
-    wait_for(
-        made.db,
-        "select 1 from pg_stat_progress_create_index where phase like 'waiting%' and pg_cancel_backend(pid)",
-    )
+    wait_for(made.db, "select 1 from pg_stat_progress_create_index where phase like 'waiting%'")
+    made.db.execute("select pg_cancel_backend(pid) from pg_stat_progress_create_index")
     blocker.rollback()
     _, told = process.communicate(timeout=60)
     assert process.returncode == 5, told

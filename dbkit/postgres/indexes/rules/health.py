@@ -288,7 +288,7 @@ def foreign_key_missing(scene: Scene) -> Iterator[Verdict]:
     "index-undocumented",
     Severity.INFO,
     ok="Every index is in the wanted set",
-    bad=f"{_TABLE} create index somebody_tried on t (b);",
+    bad=f"{_TABLE} create index somebody_tried on t (a);",
     good=_TABLE,
 )
 def undocumented(scene: Scene) -> Iterator[Verdict]:

@@ -88,7 +88,7 @@ def name_taken(state: IndexState) -> Verdict | None:
     "index-cannot-build",
     Severity.ERROR,
     ok="Every wanted index can be built",
-    bad="create index i on users using gin (email gin_trgm_ops); -- without pg_trgm",
+    bad="-- a wanted index with gin_trgm_ops where pg_trgm is not installed",
     good="create extension pg_trgm; create index i on users using gin (email gin_trgm_ops);",
 )
 def cannot_build(state: IndexState) -> Verdict | None:
