@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 
 from dbkit import __version__
-from dbkit.cli import apply, audit, demo, doctor, explain, index, job, policy
+from dbkit.cli import apply, audit, demo, doctor, explain, index, job, migrate, policy
 from dbkit.errors import EXIT_BROKEN, DbkitError
 
 app = typer.Typer(
@@ -55,6 +55,7 @@ app.command("explain")(explain.explain)
 app.command("apply")(apply.apply)
 app.add_typer(index.app, name="index")
 app.add_typer(job.app, name="job")
+app.add_typer(migrate.app, name="migrate")
 app.add_typer(policy.app, name="policy")
 
 

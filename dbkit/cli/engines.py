@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-RULE_MODULES: Final = ("dbkit.postgres.indexes.rules",)
+RULE_MODULES: Final = ("dbkit.postgres.indexes.rules", "dbkit.postgres.migrate.rules")
 
 
 def load_rules() -> None:

@@ -220,3 +220,21 @@ def numbers(enum: str) -> dict[str, int]:
     """The members of one of the grammar's enumerations by name, such as `ObjectType` or `ConstrType`."""
     held: dict[str, int] = dict(getattr(pb, enum).items())
     return held
+
+
+def long_identifiers(sql: str) -> list[str]:
+    """Names in a text that PostgreSQL would cut to 63 bytes, in order."""
+    if len(sql) < 64:
+        return []
+    raw = sql.encode("utf-8")
+    found: list[str] = []
+    try:
+        tokens = postgast.scan(sql).tokens
+    except postgast.PgQueryError:
+        return []
+    for token in tokens:
+        if token.end - token.start > 63 and token.token in (pb.IDENT, pb.UIDENT):
+            name = raw[token.start : token.end].decode("utf-8").strip('"').replace('""', '"')
+            if len(name.encode("utf-8")) > 63:
+                found.append(name)
+    return found

@@ -7,12 +7,14 @@ where one is known. Expressions stay nodes of the grammar, touched only through 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from dbkit.postgres.ddl import Node
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.types import SqlType
 
+NOWHERE: Final = Name("", "")
+"""No name given."""
 ConstraintKind: TypeAlias = Literal["check", "foreign", "unique", "primary", "exclude", "notnull"]
 
 
@@ -175,21 +177,21 @@ class SetAccessMethod(OnTable):
 
 @dataclass(slots=True)
 class AttachPartition(OnTable):
-    child: Name = Name("", "")
+    child: Name = NOWHERE
     default: bool = False
     bound: Node | None = None
 
 
 @dataclass(slots=True)
 class DetachPartition(OnTable):
-    child: Name = Name("", "")
+    child: Name = NOWHERE
     concurrently: bool = False
     finalize: bool = False
 
 
 @dataclass(slots=True)
 class Inherit(OnTable):
-    parent: Name = Name("", "")
+    parent: Name = NOWHERE
     add: bool = True
 
 
@@ -259,20 +261,20 @@ class CreateIndex(OnTable):
 
 @dataclass(slots=True)
 class AttachIndex(Action):
-    parent: Name = Name("", "")
-    child: Name = Name("", "")
+    parent: Name = NOWHERE
+    child: Name = NOWHERE
 
 
 @dataclass(slots=True)
 class Reindex(Action):
     kind: str = ""
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     concurrently: bool = False
 
 
 @dataclass(slots=True)
 class Refresh(Action):
-    view: Name = Name("", "")
+    view: Name = NOWHERE
     concurrently: bool = False
     with_data: bool = True
 
@@ -303,7 +305,7 @@ class LockTable(Action):
 
 @dataclass(slots=True)
 class CreateDomain(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     base: SqlType = field(default_factory=lambda: SqlType(""))
     constraints: tuple[Constraint, ...] = ()
     default: Node | None = None
@@ -311,7 +313,7 @@ class CreateDomain(Action):
 
 @dataclass(slots=True)
 class AlterDomain(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     verb: str = ""
     """set-default, drop-not-null, set-not-null, add-constraint, drop-constraint, validate"""
     constraint: Constraint | None = None
@@ -320,14 +322,14 @@ class AlterDomain(Action):
 
 @dataclass(slots=True)
 class CreateType(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     kind: str = ""
     values: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
 class AlterEnum(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     value: str = ""
     renamed_from: str = ""
     placed: bool = False
@@ -336,7 +338,7 @@ class AlterEnum(Action):
 
 @dataclass(slots=True)
 class CreateView(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     materialized: bool = False
     tables: tuple[Name, ...] = ()
     columns: frozenset[str] = frozenset()
@@ -346,7 +348,7 @@ class CreateView(Action):
 
 @dataclass(slots=True)
 class CreateFunction(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     language: str = ""
     body: str = ""
     volatility: Literal["volatile", "stable", "immutable"] = "volatile"
@@ -372,7 +374,7 @@ class Policy(OnTable):
 
 @dataclass(slots=True)
 class Sequence(Action):
-    name: Name = Name("", "")
+    name: Name = NOWHERE
     create: bool = True
     type: str = ""
     owned_by: tuple[str, ...] = ()
@@ -447,6 +449,7 @@ class Harmless(Action):
 
 @dataclass(slots=True)
 class Unread(Action):
-    """A statement of a kind this linter does not judge."""
+    """A statement, or a part of one, that is not judged, and why."""
 
     what: str = ""
+    why: str = "dbkit does not judge this kind of statement"

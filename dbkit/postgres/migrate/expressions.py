@@ -87,14 +87,14 @@ def always_true(node: Node) -> bool:
     return False
 
 
-def plain_cast(node: Node, column: str) -> SqlType | None | bool:
-    """What a USING expression is: True for the bare column, the type for a plain cast of it, False for anything else."""
+def plain_cast(node: Node, column: str) -> SqlType | bool:
+    """A USING expression: True for the bare column, the type for a plain cast of it, False for anything else."""
     kind = node.WhichOneof("node")
     if kind == "column_ref":
-        return columns(node) == {column}
+        return columns(node) == frozenset({column})
     if kind == "type_cast":
         arg = node.type_cast.arg
-        if arg.WhichOneof("node") == "column_ref" and columns(arg) == {column}:
+        if arg.WhichOneof("node") == "column_ref" and columns(arg) == frozenset({column}):
             return read_type(node.type_cast.type_name)
     return False
 

@@ -68,7 +68,7 @@ def _option(options: Any, name: str) -> Any:
 
 
 def _switched_on(options: Any, name: str) -> bool:
-    """Whether a boolean option in parentheses is given and not turned off: `(FULL)`, `(FULL true)`, not `(FULL off)`."""
+    """Whether a boolean option is given and not turned off: `(FULL)`, `(FULL true)`, not `(FULL off)`."""
     found = _option(options, name)
     if found is None:
         return False
@@ -107,7 +107,7 @@ def _drop(n: Any, d: str) -> list[a.Action]:
             parts = [i.string.sval for i in o.list.items]
             on = Name(parts[-3] if len(parts) > 2 else d, parts[-2] if len(parts) > 1 else "")
             names.append(Name("", parts[-1]))
-    elif kind == "schema" or kind == "extension":
+    elif kind in ("schema", "extension"):
         names = [Name("", o.string.sval) for o in n.objects]
     else:
         names = [of_object(o, d) for o in n.objects]
@@ -163,7 +163,9 @@ def _alter_domain(n: Any, d: str) -> list[a.Action]:
     definition = getattr(n, "def")
     held = n.HasField("def") and definition.WhichOneof("node") == "constraint"
     constraint = read_constraint(definition.constraint, d) if held else None
-    return [a.AlterDomain(of_strings(n.type_name, d), _DOMAIN_VERBS.get(n.subtype, n.subtype), constraint, n.name)]
+    return [
+        a.AlterDomain(of_strings(n.type_name, d), _DOMAIN_VERBS.get(str(n.subtype), str(n.subtype)), constraint, n.name)
+    ]
 
 
 def _enum(n: Any, d: str) -> list[a.Action]:
@@ -255,7 +257,7 @@ def _call(n: Any, d: str) -> list[a.Action]:
 
 
 def _update(n: Any, d: str) -> list[a.Action]:
-    columns = tuple(t.res_target.name for t in n.target_list)
+    columns = tuple(t.res_target.name for t in n.target_list if not t.res_target.indirection)
     return [a.Dml(of_range(n.relation, d), "update", _narrowed(n), columns), *_with(n, d)]
 
 
@@ -281,7 +283,7 @@ def _narrowed(n: Any) -> bool:
 
 def _insert(n: Any, d: str) -> list[a.Action]:
     rows = len(n.select_stmt.select_stmt.values_lists) if n.HasField("select_stmt") else 1
-    columns = tuple(c.res_target.name for c in n.cols)
+    columns = tuple(c.res_target.name for c in n.cols if not c.res_target.indirection)
     return [a.Dml(of_range(n.relation, d), "insert", bool(rows), columns, rows), *_with(n, d)]
 
 

@@ -115,9 +115,7 @@ def create_table(node: Any, default: str) -> a.CreateTable:
             likes.append(of_range(element.table_like_clause.relation, default))
     parents = tuple(of_range(p.range_var, default) for p in node.inh_relations)
     bound = node.HasField("partbound")
-    keys = (
-        tuple(p.partition_elem.name for p in node.partspec.part_params) if node.HasField("partspec") else None
-    )
+    keys = tuple(p.partition_elem.name for p in node.partspec.part_params) if node.HasField("partspec") else None
     return a.CreateTable(
         of_range(node.relation, "pg_temp" if node.relation.relpersistence == "t" else default),
         columns=tuple(columns),
@@ -163,8 +161,10 @@ def _command(c: Any, table: Name, only: bool, objtype: int, default: str) -> a.A
             return a.SetTablespace(table, c.name, kind)
         return a.Harmless(f"ALTER {kind.upper()}")
     if kind == "index":
-        return a.SetTablespace(table, c.name, kind) if subtype == _TABLESPACE else a.OtherAlter(
-            table, "index option", light=True
+        return (
+            a.SetTablespace(table, c.name, kind)
+            if subtype == _TABLESPACE
+            else a.OtherAlter(table, "index option", light=True)
         )
     maker = _MAKERS.get(subtype)
     if maker is not None:
@@ -215,8 +215,16 @@ def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:
 _AT: Final = {name.removeprefix("AT_"): number for name, number in numbers("AlterTableType").items()}
 _ATTACH, _TABLESPACE = _AT["AttachPartition"], _AT["SetTableSpace"]
 _LIGHT: Final = {
-    _AT[n] for n in ("SetStatistics", "ClusterOn", "DropCluster", "SetRelOptions", "ResetRelOptions", "SetOptions",
-                     "ResetOptions")
+    _AT[n]
+    for n in (
+        "SetStatistics",
+        "ClusterOn",
+        "DropCluster",
+        "SetRelOptions",
+        "ResetRelOptions",
+        "SetOptions",
+        "ResetOptions",
+    )
 }
 _OTHERS: Final = {number: name for name, number in _AT.items()}
 _MAKERS: Final[dict[int, _Maker]] = {
@@ -236,9 +244,7 @@ _MAKERS: Final[dict[int, _Maker]] = {
     _AT["AddConstraint"]: _add_constraint,
     _AT["ValidateConstraint"]: lambda c, t, d, o: a.ValidateConstraint(t, c.name),
     _AT["DropConstraint"]: lambda c, t, d, o: a.DropConstraint(t, c.name, c.missing_ok, c.behavior == 2),
-    _AT["AlterConstraint"]: lambda c, t, d, o: a.AlterConstraint(
-        t, _definition(c).atalter_constraint.conname
-    ),
+    _AT["AlterConstraint"]: lambda c, t, d, o: a.AlterConstraint(t, _definition(c).atalter_constraint.conname),
     _AT["SetLogged"]: lambda c, t, d, o: a.SetLogged(t, True),
     _AT["SetUnLogged"]: lambda c, t, d, o: a.SetLogged(t, False),
     _AT["SetTableSpace"]: lambda c, t, d, o: a.SetTablespace(t, c.name),
@@ -258,6 +264,6 @@ _MAKERS: Final[dict[int, _Maker]] = {
     **{
         number: (lambda c, t, d, o, verb=name: a.ToggleTrigger(t, verb, c.name, rule=verb.endswith("Rule")))
         for name, number in _AT.items()
-        if name.endswith(("Trig", "TrigAll", "TrigUser")) or (name.endswith("Rule"))
+        if name.endswith(("Trig", "TrigAll", "TrigUser", "Rule"))
     },
 }

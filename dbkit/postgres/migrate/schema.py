@@ -227,7 +227,9 @@ class Schema:
         """Known views that read the table, or one column of it."""
         key = self.key(table)
         return [
-            v for v in self.views.values() if key in v.tables and (not column or column in v.columns or "*" in v.columns)
+            v
+            for v in self.views.values()
+            if key in v.tables and (not column or column in v.columns or "*" in v.columns)
         ]
 
     def tables_using(self, domain: Name) -> list[Table]:

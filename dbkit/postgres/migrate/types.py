@@ -103,8 +103,10 @@ _SHOWN: Final = {
 def change(old: SqlType, new: SqlType) -> TypeChange:
     """The heap's cost of changing `old` to `new` by an implicit or plain cast; both are base types, not domains."""
     if old.array or new.array:
-        return TypeChange.FREE if (old.name, old.mods, old.array) == (new.name, new.mods, new.array) else (
-            TypeChange.REWRITE
+        return (
+            TypeChange.FREE
+            if (old.name, old.mods, old.array) == (new.name, new.mods, new.array)
+            else (TypeChange.REWRITE)
         )
     if old.name == new.name and old.schema == new.schema:
         return TypeChange.FREE if _modifier_fits(old.name, old.mods, new.mods) else TypeChange.REWRITE
@@ -132,13 +134,15 @@ def keeps_index(old: SqlType, new: SqlType, *, collation_changed: bool) -> bool:
     return _OPCLASS.get(old.name, old.name) == _OPCLASS.get(new.name, new.name)
 
 
-_OPCLASS: Final = {"varchar": "text", "cidr": "inet"} | {n: "oid" for n in _OIDS if n not in ("int4",)}
+_OPCLASS: Final = {"varchar": "text", "cidr": "inet"} | {n: "oid" for n in _OIDS if n != "int4"}
 
 
 def _binary_coercible(old: SqlType, new: SqlType) -> bool:
     a, b = old.name, new.name
     if a in _OIDS and b in _OIDS:
-        return "oid" in (a, b) or "int4" in (a, b) or {a, b} in ({"regoper", "regoperator"}, {"regproc", "regprocedure"})
+        return (
+            "oid" in (a, b) or "int4" in (a, b) or {a, b} in ({"regoper", "regoperator"}, {"regproc", "regprocedure"})
+        )
     return (
         (a in _STRINGS and b in ("text", "varchar", "bpchar", "citext"))
         or (a == "citext" and b in ("text", "varchar", "bpchar"))
@@ -172,5 +176,5 @@ def _interval_fits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
     fields, precision = new[0], new[1] if len(new) > 1 else _ANY_PRECISION
     held_fields = old[0] if old else _FULL_INTERVAL
     held = old[1] if len(old) > 1 else _ANY_PRECISION
-    wide_enough = fields == _FULL_INTERVAL or fields == held_fields
+    wide_enough = fields in (_FULL_INTERVAL, held_fields)
     return wide_enough and (precision >= 6 or (held != _ANY_PRECISION and precision >= held))

@@ -1,0 +1,206 @@
+"""Alembic revisions, rendered one by one offline, with each statement tied to the `op.` line that made it.
+
+Nothing of env.py runs: revisions are loaded by Alembic's own ScriptDirectory and their `upgrade()` is run against an
+operations context that writes SQL. `autocommit_block()` ends and begins the transaction as it does online. What a
+revision can only do online (`op.get_bind()` and the like) is reported, not guessed.
+"""
+
+from __future__ import annotations
+
+import inspect
+import io
+import sys
+import traceback
+import warnings
+from configparser import ConfigParser
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+from dbkit.errors import UsageError
+from dbkit.postgres.migrate.source import Part, Script
+from dbkit.postgres.migrate.transactions import Wrap
+
+_CONTROLS: Final = {"BEGIN": "begin", "COMMIT": "end"}
+
+
+def is_alembic(path: Path) -> bool:
+    """Whether a path is an Alembic configuration, environment, versions folder or revision."""
+    if path.is_dir():
+        return (path / "env.py").is_file() or (path / "alembic.ini").is_file() or _holds_revisions(path)
+    return (
+        path.name == "alembic.ini"
+        or (path.suffix == ".py" and path.is_file())
+        or (path.name == "pyproject.toml" and path.is_file())
+    )
+
+
+def _holds_revisions(folder: Path) -> bool:
+    """A versions folder: Python files that name a revision, and no SQL."""
+    files = list(folder.glob("*.py"))
+    return bool(files) and not any(folder.glob("*.sql")) and any(_looks_like_revision(f) for f in files)
+
+
+def _looks_like_revision(file: Path) -> bool:
+    text = file.read_text(encoding="utf-8", errors="replace")
+    return "down_revision" in text and "def upgrade" in text
+
+
+def read(path: Path) -> list[Script]:
+    """The revisions behind a path, oldest first. Raises UsageError without an environment or with a broken chain."""
+    directory, only = _directory(path)
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    try:
+        # A folder of its own for bytecode would be left behind in the user's tree.
+        held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+        try:
+            scripts = ScriptDirectory(str(directory), version_locations=_locations(directory, path))
+            revisions = list(scripts.walk_revisions())
+        finally:
+            sys.dont_write_bytecode = held
+    except CommandError as error:
+        raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
+    except Exception as error:
+        raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error)) from None
+    chosen = [r for r in reversed(revisions) if only is None or Path(r.path).resolve() == only.resolve()]
+    if not chosen:
+        raise UsageError(
+            f"{path} holds no Alembic revisions" if only is None else f"{path} is not a revision of {directory}",
+            hint="`alembic history` shows what Alembic sees",
+        )
+    return [_render(r) for r in chosen]
+
+
+def _locations(directory: Path, path: Path) -> list[str]:
+    folders = [directory / "versions"] if (directory / "versions").is_dir() else []
+    given = path if path.is_dir() else path.parent
+    if _inside_versions(given) and given not in folders:
+        folders.append(given)
+    return [str(f) for f in folders] or [str(directory)]
+
+
+def _inside_versions(folder: Path) -> bool:
+    return any(_looks_like_revision(f) for f in folder.glob("*.py"))
+
+
+def _directory(path: Path) -> tuple[Path, Path | None]:
+    """The script directory, and the one revision asked for, if it is one."""
+    if path.name == "alembic.ini":
+        return _from_ini(path), None
+    if path.name == "pyproject.toml":
+        return _from_pyproject(path), None
+    if path.is_dir():
+        if (path / "alembic.ini").is_file() and not (path / "env.py").is_file():
+            return _from_ini(path / "alembic.ini"), None
+        for folder in (path, path.parent):
+            if (folder / "env.py").is_file():
+                return folder, None
+        return path, None
+    for folder in path.resolve().parents:
+        if (folder / "env.py").is_file():
+            return folder, path
+    return path.parent, path
+
+
+def _from_ini(file: Path) -> Path:
+    parser = ConfigParser(interpolation=None)
+    try:
+        parser.read_string(file.read_text(encoding="utf-8"))
+        location = parser.get("alembic", "script_location")
+    except OSError as error:
+        raise UsageError(f"cannot read {file}", why=error.strerror) from None
+    except Exception as error:
+        raise UsageError(
+            f"{file} names no script_location", why=str(error).splitlines()[0], hint="[alembic] script_location = ..."
+        ) from None
+    return _existing(file, location)
+
+
+def _from_pyproject(file: Path) -> Path:
+    import tomllib
+
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+        location = str(table["tool"]["alembic"]["script_location"])
+    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError):
+        raise UsageError(f"{file} has no [tool.alembic] script_location") from None
+    return _existing(file, location)
+
+
+def _existing(file: Path, location: str) -> Path:
+    folder = Path(location.replace("%(here)s", str(file.parent)))
+    folder = folder if folder.is_absolute() else file.parent / folder
+    if not (folder / "env.py").is_file():
+        raise UsageError(
+            f"{file}: no Alembic environment at {folder}",
+            why="env.py is missing",
+            hint="`alembic init` makes one; or give the folder with the revisions",
+        )
+    return folder
+
+
+def _cause(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _render(revision: Any) -> Script:
+    """One revision's SQL, statement by statement, or what kept it from being rendered."""
+    path = Path(revision.path)
+    source = path.read_text(encoding="utf-8", errors="replace")
+    script = Script(str(path), "", kind="alembic", wrap=Wrap.YES, path=path, original=source)
+    parts: list[Part] = []
+    problem: tuple[int | None, str] | None = None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the revision's own deprecations are not our findings
+            _run(revision.module, path, parts)
+    except Exception as error:
+        problem = (_line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
+    except SystemExit as error:
+        problem = (_line_in(error, path), f"upgrade() exits: {error}")
+    script.parts = tuple(parts)
+    script.text = "\n".join(p.sql for p in parts)
+    script.problems = (problem,) if problem else ()
+    return script
+
+
+def _run(module: Any, path: Path, parts: list[Part]) -> None:
+    from alembic.operations import Operations
+    from alembic.runtime.migration import MigrationContext
+
+    context = MigrationContext.configure(
+        dialect_name="postgresql",
+        opts={"as_sql": True, "output_buffer": io.StringIO(), "transactional_ddl": True, "literal_binds": True},
+    )
+
+    def capture(text: str) -> None:
+        line = _calling_line(path)
+        for piece in filter(None, (text.strip().removesuffix(";").strip(),)):
+            control = _CONTROLS.get(piece.upper(), "")
+            parts.append(Part("" if control else piece + ";", line, control))
+
+    context.impl.static_output = capture  # pyright: ignore[reportAttributeAccessIssue]
+    with Operations.context(context):
+        module.upgrade()
+
+
+def _calling_line(path: Path) -> int:
+    """The revision's line that is being executed: the innermost frame of its file."""
+    frame = inspect.currentframe()
+    wanted = str(path)
+    while frame is not None:
+        if frame.f_code.co_filename == wanted:
+            return frame.f_lineno
+        frame = frame.f_back
+    return 1
+
+
+def _line_in(error: BaseException, path: Path) -> int | None:
+    found: int | None = None
+    for entry in traceback.extract_tb(error.__traceback__):
+        with suppress(OSError):
+            if Path(entry.filename).resolve() == path.resolve():
+                found = entry.lineno
+    return found

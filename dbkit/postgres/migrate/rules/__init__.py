@@ -1,0 +1,53 @@
+"""The migration rules, by family. Importing this package registers them; it imports no driver."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from dbkit.postgres.migrate.rules import (
+    blocks,
+    column_types,
+    columns,
+    compatibility,
+    constraints,
+    data,
+    domains,
+    drops,
+    indexes,
+    keys,
+    partitions,
+    reading,
+    references,
+    style,
+    tables,
+    timeouts,
+    transactions,
+    types,
+)
+from dbkit.postgres.migrate.rules.declare import DISPATCH, MigrationRule
+
+FAMILIES: Final = (
+    blocks,
+    column_types,
+    columns,
+    compatibility,
+    constraints,
+    data,
+    domains,
+    drops,
+    indexes,
+    keys,
+    partitions,
+    reading,
+    references,
+    style,
+    tables,
+    timeouts,
+    transactions,
+    types,
+)
+MIGRATION_RULES: Final[tuple[MigrationRule, ...]] = tuple(
+    sorted({rule.id: rule for rules in DISPATCH.values() for rule in rules}.values(), key=lambda r: r.id)
+)
+
+__all__ = ["DISPATCH", "FAMILIES", "MIGRATION_RULES", "MigrationRule"]

@@ -1,0 +1,396 @@
+"""Foreign keys: two tables locked, rows checked, and the index that deletes of the parent need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbkit.model import Evidence
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate import recipes
+from dbkit.postgres.migrate.context import Context, Hazard
+from dbkit.postgres.migrate.evolve import constraint_name
+from dbkit.postgres.migrate.names import quote
+from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, SCANS, WARN, RunEnd, also, hazard
+
+
+@hazard(
+    "migrate.foreign-key-scans",
+    on=a.AddConstraint,
+    category="lock",
+    severity=ERROR,
+    lock="SHARE ROW EXCLUSIVE on both tables",
+    cost=SCANS,
+    ok="Every foreign key on an existing table is added NOT VALID",
+    bad="alter table orders add constraint fk foreign key (customer_id) references customers (id);",
+    good="alter table orders add constraint fk foreign key (customer_id) references customers (id) not valid;",
+    known=also(
+        "adding-foreign-key-constraint constraint-missing-not-valid",
+        "add_foreign_key",
+        "E1",
+        "addingForeignKeyConstraint constraintMissingNotValid",
+        "add-fk-without-not-valid",
+    ),
+)
+def foreign_key_scans(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]:
+    """Adding a foreign key stops writes to both tables while every row is checked.
+
+    Why: it holds SHARE ROW EXCLUSIVE on the referencing and the referenced table for a join over both.
+
+    Fix: add it NOT VALID (brief, new rows are checked from then on), then VALIDATE CONSTRAINT in another transaction.
+
+    Not reported when: the referencing table was created by the same file and so holds nothing to check, or it is
+    partitioned and the server older than 18 (see migrate.foreign-key-on-partitioned).
+    """
+    made = action.constraint
+    if made.kind != "foreign" or made.not_valid or not made.enforced or ctx.fresh(action.table):
+        return
+    if ctx.partitioned(action.table) and ctx.major < 18:
+        return
+    name = constraint_name(action.table.name, made)
+    rewrite = recipes.not_valid_then_validate(made, action.table)
+    yield Hazard(
+        f"foreign key {name} checks every row of {action.table} while writes to it and to {made.parent} wait",
+        object=str(action.table),
+        recipe=rewrite.sql + ";",
+        rewrite=rewrite if ctx.alone else None,
+        tables=(action.table, made.parent) if made.parent else (action.table,),
+        data={"lock": "SHARE ROW EXCLUSIVE", "cost": SCANS, "constraint": name},
+    )
+
+
+@hazard(
+    "migrate.foreign-key-on-partitioned",
+    on=a.AddConstraint,
+    category="lock",
+    severity=ERROR,
+    lock="SHARE ROW EXCLUSIVE on the parent, every partition and the referenced table",
+    cost=SCANS,
+    versions="NOT VALID on a partitioned table: from 18",
+    ok="No foreign key is added to a partitioned table in one go",
+    bad="""
+    -- before
+    create table m (at date, who int) partition by range (at);
+    -- PostgreSQL 15
+    -- migration
+    alter table m add constraint fk foreign key (who) references people (id);
+    """,
+    good="""
+    -- before
+    create table m (at date, who int) partition by range (at);
+    -- PostgreSQL 18
+    -- migration
+    alter table m add constraint fk foreign key (who) references people (id) not valid;
+    """,
+)
+def foreign_key_partitioned(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]:
+    """Before 18 a foreign key on a partitioned table cannot be NOT VALID: it scans every partition, or fails.
+
+    Why: `ADD ... NOT VALID` on a partitioned table is an error up to 17, and without it every partition is checked
+    under one lock.
+
+    Fix: add the key NOT VALID to each partition, VALIDATE each, then add it to the parent, which finds them and does
+    not scan again.
+    """
+    made = action.constraint
+    if made.kind != "foreign" or not ctx.partitioned(action.table) or ctx.major >= 18 or ctx.fresh(action.table):
+        return
+    leaves = ctx.schema.leaves(action.table)
+    steps: list[str] = []
+    for leaf in leaves:
+        own = a.Constraint(
+            "foreign",
+            f"{leaf.name}_{made.columns[0] if made.columns else 'x'}_fkey"[:63],
+            made.columns,
+            parent=made.parent,
+            parent_columns=made.parent_columns,
+            actions=made.actions,
+        )
+        steps.append(recipes.not_valid_then_validate(own, leaf).sql + ";")
+    steps.append(f"ALTER TABLE {action.table.sql} {recipes.constraint_sql(made, action.table)};")
+    failing = "fails: NOT VALID is refused there before PostgreSQL 18" if made.not_valid else "checks every partition"
+    yield Hazard(
+        f"a foreign key on the partitioned table {action.table} {failing}",
+        object=str(action.table),
+        recipe="\n".join(steps) if leaves else "",
+        tables=(action.table, *leaves),
+        evidence=Evidence.SCHEMA,
+    )
+
+
+@hazard(
+    "migrate.add-column-references",
+    on=a.AddColumn,
+    category="policy",
+    severity=INFO,
+    lock="ACCESS EXCLUSIVE on the table, SHARE ROW EXCLUSIVE on the referenced one",
+    cost=BRIEF,
+    ok="No column is added together with its foreign key",
+    bad="alter table orders add column customer_id bigint references customers (id);",
+    good="alter table orders add column customer_id bigint;",
+    known=also(
+        "adding-foreign-key-constraint",
+        "add_reference add_foreign_key",
+        "",
+        "addingForeignKeyConstraint",
+        "add-fk-without-not-valid",
+    ),
+)
+def column_references(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
+    """A new nullable column with REFERENCES is not checked row by row, but it locks two tables at once.
+
+    Why: the column is all NULL, so there is no scan (measured); yet the statement needs ACCESS EXCLUSIVE here and
+    SHARE ROW EXCLUSIVE on the referenced table at the same time, and waits for both.
+
+    Fix: under a lock_timeout it is fine. Or add the column first, the key NOT VALID after.
+
+    Not reported when: the column has a default (see migrate.add-column-references-default) or the table is new.
+    """
+    parents = [c.parent for c in action.column.constraints if c.parent is not None]
+    if parents and not _filled(ctx, action) and not ctx.fresh(action.table):
+        yield Hazard(
+            f"adding {action.column.name} with REFERENCES locks {action.table} and {parents[0]} together, briefly",
+            object=str(action.table),
+            data={"lock": "ACCESS EXCLUSIVE", "cost": BRIEF},
+        )
+
+
+def _filled(ctx: Context, action: a.AddColumn) -> bool:
+    """Whether existing rows get a value, so that a constraint on the column has something to check."""
+    from dbkit.postgres.migrate.expressions import is_null_constant
+
+    column = action.column
+    return bool(column.identity or column.generated or column.type.name.endswith("serial")) or (
+        column.default is not None and not is_null_constant(column.default)
+    )
+
+
+@hazard(
+    "migrate.add-column-references-default",
+    on=a.AddColumn,
+    category="lock",
+    severity=ERROR,
+    lock="ACCESS EXCLUSIVE on the table, SHARE ROW EXCLUSIVE on the referenced one",
+    cost=SCANS,
+    ok="No column with a default is added together with its foreign key",
+    bad="alter table orders add column shop_id int default 1 references shops (id);",
+    good="alter table orders add column shop_id int references shops (id);",
+    known=also(
+        "adding-foreign-key-constraint",
+        "add_reference add_foreign_key",
+        "E1",
+        "addingForeignKeyConstraint",
+        "add-fk-without-not-valid",
+    ),
+)
+def column_references_default(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
+    """A new column with a default and REFERENCES checks every row under ACCESS EXCLUSIVE.
+
+    Why: every existing row gets the default, and each is looked up in the referenced table before anyone may read.
+
+    Fix: add the column with its default, then the key NOT VALID, then VALIDATE, each in its own transaction.
+    """
+    if not _filled(ctx, action) or ctx.fresh(action.table):
+        return
+    for made in action.column.constraints:
+        if made.parent is not None:
+            yield Hazard(
+                f"every row of {action.table} gets a {action.column.name} and is looked up in {made.parent} while reads"
+                " and writes wait",
+                object=str(action.table),
+                recipe=f"ALTER TABLE {action.table.sql} ADD COLUMN {quote(action.column.name)} {action.column.type}"
+                f" DEFAULT ...;\n{recipes.not_valid_then_validate(made, action.table).sql};",
+                tables=(action.table, made.parent),
+                data={"lock": "ACCESS EXCLUSIVE", "cost": SCANS},
+            )
+
+
+@hazard(
+    "migrate.drop-foreign-key",
+    on=a.DropConstraint,
+    category="policy",
+    severity=INFO,
+    lock="ACCESS EXCLUSIVE on both tables",
+    cost=BRIEF,
+    ok="No foreign key is dropped",
+    bad="""
+    -- before
+    create table p (id int primary key);
+    create table c (pid int, constraint fk foreign key (pid) references p (id));
+    -- migration
+    alter table c drop constraint fk;
+    """,
+    good="""
+    -- before
+    create table c (pid int, constraint positive check (pid > 0));
+    -- migration
+    alter table c drop constraint positive;
+    """,
+)
+def drop_foreign_key(ctx: Context, action: a.DropConstraint) -> Iterator[Hazard]:
+    """Dropping a foreign key takes ACCESS EXCLUSIVE on the referenced table too.
+
+    Why: its triggers sit on both tables. It is brief, but waits for the readers of both, and others queue behind.
+
+    Fix: one key a transaction, under a lock_timeout, with retries.
+    """
+    table = ctx.schema.table(action.table)
+    held = table.constraints.get(action.name) if table else None
+    parent = held.constraint.parent if held else None
+    if parent is not None and not ctx.fresh(action.table):
+        yield Hazard(
+            f"dropping {action.name} locks {parent} as well as {action.table} against reads and writes, briefly",
+            object=str(action.table),
+            evidence=Evidence.SCHEMA,
+            data={"lock": "ACCESS EXCLUSIVE", "cost": BRIEF},
+        )
+
+
+@hazard(
+    "migrate.foreign-key-without-index",
+    on=RunEnd,
+    category="policy",
+    severity=WARN,
+    ok="Every foreign key has an index on the referencing side",
+    bad="create table orders (id bigint primary key, customer_id bigint references customers (id));",
+    good="""
+    create table orders (id bigint primary key, customer_id bigint references customers (id));
+    create index orders_customer on orders (customer_id);
+    """,
+    known=also(eugene="E15", pgsafe="fk-without-covering-index"),
+)
+def without_index(ctx: Context, end: RunEnd) -> Iterator[Hazard]:
+    """A foreign key without an index on the referencing side makes every delete of a parent scan the child.
+
+    Why: DELETE on the referenced table, and UPDATE of its key, look for referencing rows, one scan a row, and hold
+    their locks meanwhile. A partial index does not count.
+
+    Fix: CREATE INDEX CONCURRENTLY on the referencing columns, before the key is added.
+
+    Not reported when: an index that starts with these columns exists by the end of all files given, or the table is
+    only known in part and the key was not added together with it.
+    """
+    for key in end.foreign_keys:
+        table = ctx.schema.table(key.table)
+        if table is None or key.name not in table.constraints:
+            continue
+        columns = table.constraints[key.name].constraint.columns
+        full = [i for i in ctx.schema.indexes_on(key.table) if not i.partial]
+        covered = any(set(i.columns[: len(columns)]) == set(columns) for i in full)
+        if columns and not covered and table.complete:
+            yield Hazard(
+                f"foreign key {key.name} has no index on {key.table} ({', '.join(columns)})",
+                object=str(key.table),
+                recipe=f"CREATE INDEX CONCURRENTLY ON {key.table.sql} ({recipes.columns(columns)});",
+                evidence=ctx.evidence(key.table),
+                file=key.file,
+                line=key.line,
+            )
+
+
+@hazard(
+    "migrate.foreign-key-index-partial",
+    on=a.CreateIndex,
+    category="lock",
+    severity=WARN,
+    lock="ROW SHARE and row locks held through a scan of the child",
+    ok="No foreign key relies on a partial index",
+    bad="""
+    -- before
+    create table p (id int primary key);
+    create table c (pid int references p (id), gone boolean);
+    -- migration
+    create index concurrently c_pid on c (pid) where not gone;
+    """,
+    good="""
+    -- before
+    create table p (id int primary key);
+    create table c (pid int references p (id), gone boolean);
+    -- migration
+    create index concurrently c_pid on c (pid);
+    """,
+    known=also(eugene="E15", pgsafe="fk-without-covering-index"),
+)
+def partial_for_key(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
+    """A partial index starts with a foreign key's columns, but cannot serve the key.
+
+    Why: deleting a parent row looks for all referencing rows; a partial index holds only some, so the child is scanned
+    while the parent's row stays locked.
+
+    Fix: a full index on the columns, beside or instead of the partial one.
+
+    Not reported when: the condition is only that the column IS NOT NULL, or a full index exists too.
+    """
+    table = ctx.schema.table(index.table)
+    if not index.partial or table is None or ctx.fresh(index.table):
+        return
+    for held in table.foreign_keys():
+        keys = held.constraint.columns
+        if not keys or index.columns[: len(keys)] != keys or _only_not_null(ctx, keys):
+            continue
+        if any(set(i.columns[: len(keys)]) == set(keys) and not i.partial for i in ctx.schema.indexes_on(index.table)):
+            continue
+        yield Hazard(
+            f"{quote(index.name)} is partial and cannot serve foreign key {held.name}: deleting from"
+            f" {held.constraint.parent} still scans {index.table}",
+            object=str(index.table),
+            evidence=ctx.evidence(index.table),
+            recipe=f"CREATE INDEX CONCURRENTLY ON {index.table.sql} ({recipes.columns(keys)});",
+            tables=(index.table,),
+        )
+
+
+def _only_not_null(ctx: Context, keys: tuple[str, ...]) -> bool:
+    """`where pid is not null` keeps every row the key can ask for."""
+    from dbkit.postgres.migrate.expressions import columns, proves_not_null
+
+    node = ctx.statement.node.index_stmt.where_clause
+    return columns(node) <= set(keys) and columns(node) == proves_not_null(node)
+
+
+@hazard(
+    "migrate.foreign-key-type-differs",
+    on=(a.AddConstraint, a.AddColumn),
+    category="compatibility",
+    severity=WARN,
+    ok="Every foreign key has the type of the key it refers to",
+    bad="""
+    -- before
+    create table p (id bigint primary key);
+    -- migration
+    alter table c add column pid int references p (id);
+    """,
+    good="""
+    -- before
+    create table p (id bigint primary key);
+    -- migration
+    alter table c add column pid bigint references p (id);
+    """,
+)
+def type_differs(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Iterator[Hazard]:
+    """A foreign key column has another type than the key it refers to.
+
+    Why: the narrower one overflows first, and comparing the two may keep the planner from using an index.
+
+    Fix: declare the column with the type of the referenced key.
+    """
+    made = (action.constraint,) if isinstance(action, a.AddConstraint) else action.column.constraints
+    child = ctx.schema.table(action.table)
+    for constraint in made:
+        parent = ctx.schema.table(constraint.parent) if constraint.parent is not None else None
+        if parent is None or constraint.parent is None:
+            continue
+        keys = constraint.parent_columns or next(
+            (c.constraint.columns for c in parent.constraints.values() if c.constraint.kind == "primary"), ()
+        )
+        for own, theirs in zip(constraint.columns, keys, strict=False):
+            held = child.column(own) if child is not None else None
+            mine = action.column.type if isinstance(action, a.AddColumn) else held.type if held is not None else None
+            other = parent.column(theirs)
+            if mine is None or other is None or other.type is None:
+                continue
+            if ctx.schema.base(mine)[0].name != ctx.schema.base(other.type)[0].name:
+                yield Hazard(
+                    f"{action.table}.{own} is {mine}, but {constraint.parent}.{theirs} is {other.type}",
+                    object=str(action.table),
+                    evidence=Evidence.SCHEMA,
+                )

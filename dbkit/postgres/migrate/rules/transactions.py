@@ -1,0 +1,269 @@
+"""Transactions: what may not run in one, what is held through it, and who opened it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
+from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.rules.declare import (
+    ERROR,
+    INFO,
+    WARN,
+    EachStatement,
+    also,
+    hazard,
+)
+from dbkit.postgres.migrate.transactions import Wrap
+
+_CONCURRENT = (a.CreateIndex, a.Drop, a.Reindex, a.DetachPartition)
+
+
+def refuses_transaction(action: a.Action) -> str:
+    """What the action is called, if PostgreSQL refuses it in a transaction block; else an empty string."""
+    if isinstance(action, a.CreateIndex) and action.concurrently:
+        return "CREATE INDEX CONCURRENTLY"
+    if isinstance(action, a.Drop):
+        if action.kind == "database":
+            return "DROP DATABASE"
+        return "DROP INDEX CONCURRENTLY" if action.concurrently else ""
+    if isinstance(action, a.Reindex):
+        if action.concurrently:
+            return "REINDEX CONCURRENTLY"
+        return f"REINDEX {action.kind.upper()}" if action.kind in ("schema", "system", "database") else ""
+    if isinstance(action, a.DetachPartition) and action.concurrently and not action.finalize:
+        return "DETACH PARTITION CONCURRENTLY"
+    if isinstance(action, a.Vacuum) and not action.analyze_only:
+        return "VACUUM"
+    if isinstance(action, a.Cluster) and action.table is None:
+        return "CLUSTER without a table"
+    return action.what if isinstance(action, a.OutsideTransaction) else ""
+
+
+@hazard(
+    "migrate.not-in-transaction",
+    on=EachStatement,
+    category="transaction",
+    severity=ERROR,
+    ok="No statement runs in a transaction that PostgreSQL refuses there",
+    bad="begin; create index concurrently i on t (a); commit;",
+    good="create index concurrently i on t (a);",
+    known=also(
+        "ban-concurrent-index-creation-in-transaction",
+        pgls="banConcurrentIndexCreationInTransaction",
+        pgsafe="concurrently-in-transaction",
+    ),
+)
+def not_in_transaction(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+    """The statement fails: PostgreSQL does not run it inside a transaction block.
+
+    Why: CONCURRENTLY forms, VACUUM, CREATE DATABASE and others commit on their own. The block may be the file's BEGIN,
+    the transaction the migration tool opens, or the implicit one of several statements sent as one message.
+
+    Fix: a migration of its own with the tool's transaction switched off: `-- migrate:up transaction:false` (dbmate),
+    `-- +goose NO TRANSACTION`, `executeInTransaction=false` (Flyway), `op.get_context().autocommit_block()` (Alembic),
+    `atomic = False` (Django). `--no-assume-in-transaction` tells dbkit that yours opens none.
+    """
+    for action in ctx.actions:
+        what = refuses_transaction(action)
+        if what and (ctx.sure or ctx.inside):
+            session = ctx.session
+            where = (
+                f"a {ctx.inside} block"
+                if ctx.inside
+                else f"the transaction begun on line {session.opened_at}"
+                if session.explicit
+                else "the one message in which the tool sends this file"
+                if session.one_message and session.wrap is not Wrap.YES
+                else "the transaction the migration tool opens"
+            )
+            yield Hazard(f"{what} fails inside {where}", object=_object(action))
+
+
+def _object(action: a.Action) -> str:
+    if isinstance(action, a.OnTable):
+        return str(action.table)
+    if isinstance(action, a.Drop):
+        return str(action.names[0]) if action.names else ""
+    return str(action.name) if isinstance(action, a.Reindex) else ""
+
+
+_CONSTRAINTS = {
+    "check": "a check",
+    "foreign": "a foreign key",
+    "unique": "a unique constraint",
+    "primary": "a primary key",
+    "exclude": "an exclusion constraint",
+}
+
+
+def _unbounded(ctx: Context, action: a.Action) -> str:
+    """Why an action may take long, in words; empty for those that are quick whatever the size."""
+    if isinstance(action, a.Dml):
+        return "" if action.table.name.lower() in BOOKKEEPING or ctx.fresh(action.table) else action.verb.upper()
+    if isinstance(action, a.Query):
+        return "a query" if any(t.name.lower() not in BOOKKEEPING for t in action.tables) else ""
+    if isinstance(action, a.CreateIndex):
+        return "" if ctx.fresh(action.table) else "an index build"
+    if isinstance(action, a.Refresh):
+        return "" if ctx.fresh(action.view) or not action.with_data else "a refresh"
+    if isinstance(action, a.CreateTable) and action.from_query:
+        return "a table filled by a query"
+    if isinstance(action, a.CreateView) and action.materialized and action.with_data:
+        return "a materialized view's query"
+    if isinstance(action, a.AddConstraint):
+        made = action.constraint
+        long = (
+            made.kind in ("check", "foreign", "unique", "primary", "exclude") and not made.not_valid and not made.index
+        )
+        return "" if ctx.fresh(action.table) or not long else _CONSTRAINTS[made.kind]
+    if isinstance(action, a.Code) and action.language == "call":
+        return "a procedure"
+    return ""
+
+
+@hazard(
+    "migrate.statement-under-access-exclusive",
+    on=EachStatement,
+    category="transaction",
+    severity=WARN,
+    lock="ACCESS EXCLUSIVE, held by an earlier statement",
+    ok="Nothing long runs while a table is locked against its readers",
+    bad="begin; alter table books add column isbn text; update books set isbn = code where id < 100; commit;",
+    good="begin; alter table books add column isbn text; commit; update books set isbn = code where id < 100;",
+    known=also(eugene="E4", pgls="runningStatementWhileHoldingAccessExclusive"),
+)
+def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+    """A statement that may take long runs while the transaction holds ACCESS EXCLUSIVE on a table.
+
+    Why: locks are kept to the end of the transaction, so the table stays closed for reads and writes for as long as
+    the data change, query or build takes.
+
+    Fix: commit after the schema change; do the rest in a transaction of its own.
+
+    Not reported when: the locked table was created by the same file; the statement is a brief schema change, or the
+    migration tool's own bookkeeping.
+    """
+    session = ctx.session
+    if session.in_transaction is False or not session.held:
+        return
+    worst = next((h for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
+    if worst is None:
+        return
+    for action in ctx.actions:
+        what = _unbounded(ctx, action)
+        if what:
+            if_wrapped = "" if ctx.sure else ", if one transaction runs this file"
+            yield Hazard(
+                f"{what} runs while line {worst.line} keeps {worst.table} locked against reads and writes{if_wrapped}",
+                object=str(worst.table),
+                severity=None if ctx.sure else INFO,
+                recipe="COMMIT;  -- before this statement",
+                data={"held_by_line": worst.line, "lock": "ACCESS EXCLUSIVE"},
+            )
+            return
+
+
+@hazard(
+    "migrate.several-tables-locked",
+    on=EachStatement,
+    category="transaction",
+    severity=WARN,
+    lock="ACCESS EXCLUSIVE on two tables or more",
+    ok="No transaction locks several tables against their readers",
+    bad="begin; alter table users add column a int; alter table orders add column b int; commit;",
+    good="begin; alter table users add column a int; commit; begin; alter table orders add column b int; commit;",
+    known=also(pgls="avoidWideLockWindow"),
+)
+def several_tables(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+    """One transaction takes ACCESS EXCLUSIVE on a second table while it holds the first.
+
+    Why: while it waits for the second, nobody can use the first; two such transactions in another order deadlock.
+
+    Fix: one table a transaction.
+
+    Not reported when: the tables were created by the same file, or one statement needs both by its nature.
+    """
+    session = ctx.session
+    if session.in_transaction is False or not session.held:
+        return
+    key = ctx.schema.key
+    held = {key(h.table) for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh}
+    wanted = [t for t, mode in ctx.locks if mode is Mode.ACCESS_EXCLUSIVE and not ctx.fresh(t) and key(t) not in held]
+    if held and wanted and not _tied(ctx, wanted[0]):
+        first = next(h for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh)
+        if_wrapped = "" if ctx.sure else ", if one transaction runs this file"
+        yield Hazard(
+            f"waits for {wanted[0]} while line {first.line} keeps {first.table} locked against reads and"
+            f" writes{if_wrapped}",
+            object=str(wanted[0]),
+            severity=None if ctx.sure else INFO,
+            recipe="COMMIT;  -- before this statement",
+            data={"held": str(first.table), "held_by_line": first.line},
+        )
+
+
+def _tied(ctx: Context, table: object) -> bool:
+    """Views are dropped and made again with their table by need."""
+    return any(
+        isinstance(x, a.CreateView) or (isinstance(x, a.Drop) and x.kind in ("view", "matview")) for x in ctx.actions
+    )
+
+
+@hazard(
+    "migrate.several-alters",
+    on=EachStatement,
+    category="policy",
+    severity=INFO,
+    lock="the same lock, waited for again",
+    cost="one scan or rewrite each",
+    ok="Every table is altered by one statement",
+    bad="alter table users add column a int; alter table users add column b int;",
+    good="alter table users add column a int, add column b int;",
+    known=also(eugene="W12", pgls="multipleAlterTable"),
+)
+def several_alters(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+    """Several ALTER TABLE on one table could be one: one lock, and one scan instead of many.
+
+    Why: outside a transaction each statement waits for its lock again; inside, each may scan or rewrite again.
+
+    Fix: list the parts in one ALTER TABLE, separated by commas.
+
+    Not reported when: the statements must be apart: validation, renames, attaching partitions, parts that need another
+    transaction; or a new table only gets constraints, as in a dump.
+    """
+    table = _combinable(ctx)
+    if table is None:
+        return
+    before = ctx.altered.get(ctx.schema.key(table))
+    if before is not None:
+        yield Hazard(
+            f"{table} is altered on line {before} already; one ALTER TABLE can do both",
+            object=str(table),
+            data={"first_line": before},
+        )
+
+
+def _combinable(ctx: Context) -> Name | None:
+    parts = (
+        a.AddColumn,
+        a.DropColumn,
+        a.AlterType,
+        a.SetDefault,
+        a.SetNotNull,
+        a.DropNotNull,
+        a.AddConstraint,
+        a.DropConstraint,
+    )
+    first = ctx.actions[0] if ctx.actions else None
+    if first is None or not isinstance(first, parts) or not all(isinstance(x, parts) for x in ctx.actions):
+        return None
+    if any(isinstance(x, a.AddConstraint) and x.constraint.kind != "check" for x in ctx.actions):
+        return None
+    if any(isinstance(x, a.AddConstraint) and x.constraint.not_valid for x in ctx.actions):
+        return None
+    if ctx.fresh(first.table) and not isinstance(first, (a.AddColumn, a.DropColumn, a.AlterType)):
+        return None
+    return first.table

@@ -1,0 +1,345 @@
+"""ALTER COLUMN ... TYPE: what is free, what scans, what rewrites; and domains, whose constraints reach every table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbkit.model import Evidence
+from dbkit.postgres.ddl import deparse_expression
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate import expressions, recipes
+from dbkit.postgres.migrate.context import Context, Hazard
+from dbkit.postgres.migrate.names import quote
+from dbkit.postgres.migrate.rules.declare import (
+    BRIEF,
+    BUILDS,
+    ERROR,
+    REWRITES,
+    SCANS,
+    WARN,
+    also,
+    hazard,
+)
+from dbkit.postgres.migrate.schema import Column
+from dbkit.postgres.migrate.types import SqlType, TypeChange, always_free_from_text, change, keeps_index
+
+_AX = "ACCESS EXCLUSIVE"
+
+
+_UTC = frozenset({"utc", "gmt", "etc/utc", "etc/gmt", "0", "z", "zulu", "uct", "universal", "etc/universal", "etc/uct"})
+
+
+_TYPE_CHANGE = also(
+    "changing-column-type", "change_column", "E5 E10", "changingColumnType", "alter-column-type", "ALTER_COLUMN_TYPE"
+)
+
+
+def verdict(ctx: Context, action: a.AlterType) -> tuple[TypeChange, SqlType | None]:
+    """What the change costs the table, and the column's type before it (None if not known)."""
+    held = ctx.type_change
+    if held is None or held[0] is not action:
+        held = ctx.type_change = (action, *_judge(ctx, action))  # four rules ask
+    return held[1], held[2]
+
+
+def _judge(ctx: Context, action: a.AlterType) -> tuple[TypeChange, SqlType | None]:
+    table = ctx.schema.table(action.table)
+    column = table.column(action.column) if table is not None else None
+    old = column.type if column is not None else None
+    if action.using is not None:
+        cast = expressions.plain_cast(action.using, action.column)
+        if cast is False:
+            return TypeChange.REWRITE, old
+        if isinstance(cast, SqlType) and (cast.name, cast.mods, cast.array) != (
+            action.type.name,
+            action.type.mods,
+            action.type.array,
+        ):
+            return TypeChange.REWRITE, old
+    if old is None or not old.name:
+        return TypeChange.UNKNOWN if always_free_from_text(action.type) else TypeChange.REWRITE, None
+    return _between(ctx, old, action.type), old
+
+
+def _between(ctx: Context, old: SqlType, new: SqlType) -> TypeChange:
+    if (old.name, old.mods, old.array, old.schema) == (new.name, new.mods, new.array, new.schema):
+        return TypeChange.FREE
+    base_old, _ = ctx.schema.base(old)
+    base_new, constrained = ctx.schema.base(new)
+    if constrained:
+        return TypeChange.REWRITE
+    if not ctx.schema.known_type(new) or not ctx.schema.known_type(old):
+        if {old.name, new.name} <= {"citext", "text", "varchar", "bpchar"}:
+            return change(base_old, base_new)
+        # An extension's or an unseen type: only the server knows its casts.
+        return TypeChange.REWRITE
+    found = change(base_old, base_new)
+    if found is TypeChange.TIME_ZONE:
+        zone = ctx.session.setting("timezone")
+        if zone is not None:
+            return TypeChange.FREE if zone.lower() in _UTC else TypeChange.REWRITE
+    return found
+
+
+@hazard(
+    "migrate.column-type-rewrites",
+    on=a.AlterType,
+    category="lock",
+    severity=ERROR,
+    lock=_AX,
+    cost=f"{REWRITES} and every index",
+    ok="No column changes its type by rewriting the table",
+    bad="""
+    -- before
+    create table orders (id int, code varchar(20));
+    -- migration
+    alter table orders alter column id type bigint;
+    """,
+    good="""
+    -- before
+    create table orders (id int, code varchar(20));
+    -- migration
+    alter table orders alter column code type varchar(40);
+    """,
+    known=_TYPE_CHANGE,
+)
+def rewrites(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
+    """A type change that is more than metadata rewrites the table and its indexes while reads and writes wait.
+
+    Why: each row is converted and written anew under ACCESS EXCLUSIVE.
+
+    Fix: a second column of the new type, kept equal by triggers, filled in batches, verified, and swapped in by name.
+
+    Not reported when: the old type is known and the change is free: varchar(n) longer, to varchar or text; text to
+    varchar; numeric with more digits and the same scale, or to numeric; a longer or no precision of timestamp, time or
+    interval; varbit longer; cidr to inet; xml to text; to an unconstrained domain, or from a domain to its base type;
+    timestamp to and from timestamptz where the script set TimeZone to UTC; the same type.
+    """
+    if ctx.fresh(action.table):
+        return
+    cost, old = verdict(ctx, action)
+    if cost is not TypeChange.REWRITE:
+        return
+    was = f"from {old} " if old is not None and old.name else ""
+    using = (
+        " with USING"
+        if action.using is not None and expressions.plain_cast(action.using, action.column) is False
+        else ""
+    )
+    yield Hazard(
+        f"changing {action.table}.{action.column} {was}to {action.type}{using} rewrites the table and its indexes while"
+        " reads and writes wait",
+        object=str(action.table),
+        recipe=recipes.shadow_column(action.table, action.column, str(action.type)),
+        tables=(action.table,),
+        evidence=Evidence.SCHEMA if old is not None else Evidence.TEXT,
+        data={"lock": _AX, "cost": REWRITES, "column": action.column, "from": str(old or ""), "to": str(action.type)},
+    )
+
+
+@hazard(
+    "migrate.column-type-undecided",
+    on=a.AlterType,
+    category="policy",
+    severity=WARN,
+    lock=_AX,
+    cost=f"{BRIEF} or {REWRITES}",
+    ok="Of every type change it is known what it costs",
+    bad="alter table orders alter column note type text;",
+    good="""
+    -- before
+    create table orders (note varchar(50));
+    -- migration
+    alter table orders alter column note type text;
+    """,
+)
+def undecided(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
+    """Whether this type change is free or rewrites the table depends on something that is not known here.
+
+    Why: varchar to text is metadata, integer to text a rewrite; timestamp to timestamptz is free when the session's
+    TimeZone is UTC and a rewrite otherwise.
+
+    Fix: give the schema (`--schema dump.sql`, or the earlier migrations), or SET timezone = 'UTC' in the script.
+    """
+    if ctx.fresh(action.table):
+        return
+    cost, old = verdict(ctx, action)
+    if cost is TypeChange.UNKNOWN:
+        yield Hazard(
+            f"the type of {action.table}.{action.column} before this is not known: to {action.type} is free from"
+            " some types and a table rewrite from others",
+            object=str(action.table),
+            tables=(action.table,),
+            data={"column": action.column, "to": str(action.type), "missing": "schema"},
+        )
+    elif cost is TypeChange.TIME_ZONE:
+        yield Hazard(
+            f"{old} to {action.type} is free only where TimeZone is UTC, and a rewrite of {action.table} otherwise",
+            object=str(action.table),
+            recipe="SET timezone = 'UTC';",
+            tables=(action.table,),
+            evidence=Evidence.SCHEMA,
+            data={"column": action.column, "to": str(action.type), "missing": "TimeZone"},
+        )
+
+
+def _collation_changes(action: a.AlterType, column: Column) -> bool:
+    return action.collation != column.collation
+
+
+@hazard(
+    "migrate.column-type-rebuilds-index",
+    on=a.AlterType,
+    category="lock",
+    severity=ERROR,
+    lock=_AX,
+    cost=BUILDS,
+    ok="No free type change rebuilds an index",
+    bad="""
+    -- before
+    create table t (name text);
+    create index t_name on t (name);
+    -- migration
+    alter table t alter column name type text collate "C";
+    """,
+    good="""
+    -- before
+    create table t (name varchar(10));
+    create index t_name on t (name);
+    -- migration
+    alter table t alter column name type text;
+    """,
+    known=_TYPE_CHANGE,
+)
+def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
+    """The table is not rewritten, but the indexes on the column are rebuilt while reads and writes wait.
+
+    Why: another collation or operator class (citext, oid, timestamptz) sorts differently, so the index is built anew
+    under ACCESS EXCLUSIVE. varchar to text keeps the index as it is.
+
+    Fix: drop the index concurrently before and build it concurrently after, or use a second column.
+
+    Not reported when: the indexes are not known.
+    """
+    cost, old = verdict(ctx, action)
+    table = ctx.schema.table(action.table)
+    if cost not in (TypeChange.FREE, TypeChange.TIME_ZONE) or old is None or table is None or ctx.fresh(action.table):
+        return
+    column = table.column(action.column)
+    if column is None:
+        return
+    base_old, base_new = ctx.schema.base(old)[0], ctx.schema.base(action.type)[0]
+    if keeps_index(base_old, base_new, collation_changed=_collation_changes(action, column)):
+        return
+    for index in ctx.schema.indexes_on(action.table):
+        if action.column in index.columns:
+            yield Hazard(
+                f"index {index.name} is rebuilt for the new type of {action.column} while reads and writes of"
+                f" {action.table} wait",
+                object=str(action.table),
+                tables=(action.table,),
+                evidence=Evidence.SCHEMA,
+                data={"lock": _AX, "cost": BUILDS, "index": index.name},
+            )
+
+
+@hazard(
+    "migrate.column-type-rechecks",
+    on=a.AlterType,
+    category="lock",
+    severity=ERROR,
+    lock=_AX,
+    cost=SCANS,
+    ok="No free type change runs a check again",
+    bad="""
+    -- before
+    create table t (name varchar(10) check (name <> ''));
+    -- migration
+    alter table t alter column name type varchar(20);
+    """,
+    good="""
+    -- before
+    create table t (name varchar(10));
+    -- migration
+    alter table t alter column name type varchar(20);
+    """,
+    known=_TYPE_CHANGE,
+)
+def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
+    """A check on the column is run on every row again, although the type change itself is free.
+
+    Why: constraints that read the column are dropped and added anew, and a validated CHECK is verified by a scan under
+    ACCESS EXCLUSIVE.
+
+    Fix: drop the check, change the type, add the check NOT VALID, VALIDATE it in another transaction.
+
+    Not reported when: the check is NOT VALID, or checks are not known.
+    """
+    cost, old = verdict(ctx, action)
+    table = ctx.schema.table(action.table)
+    if cost not in (TypeChange.FREE, TypeChange.TIME_ZONE) or table is None or ctx.fresh(action.table):
+        return
+    column = table.column(action.column)
+    if column is not None and old is not None and action.using is None and not _changes(old, action, column):
+        return
+    for held in table.checks_on(action.column):
+        if held.validated and held.constraint.enforced and held.constraint.expression is not None:
+            head, name = f"ALTER TABLE {action.table.sql}", quote(held.name)
+            check = deparse_expression(held.constraint.expression)
+            yield Hazard(
+                f"check {held.name} is run on every row of {action.table} again while reads and writes wait",
+                object=str(action.table),
+                recipe=f"{head} DROP CONSTRAINT {name};\n"
+                f"{head} ALTER COLUMN {quote(action.column)} TYPE {action.type};\n"
+                f"{head} ADD CONSTRAINT {name} CHECK ({check}) NOT VALID;\n-- in a transaction of its own:\n"
+                f"{head} VALIDATE CONSTRAINT {name};",
+                tables=(action.table,),
+                evidence=Evidence.SCHEMA,
+                data={"lock": _AX, "cost": SCANS, "constraint": held.name},
+            )
+
+
+def _changes(old: SqlType, action: a.AlterType, column: Column) -> bool:
+    same = (old.name, old.mods, old.array) == (action.type.name, action.type.mods, action.type.array)
+    return not same or _collation_changes(action, column)
+
+
+@hazard(
+    "migrate.column-in-view",
+    on=(a.AlterType, a.DropColumn),
+    category="compatibility",
+    severity=ERROR,
+    ok="No column is changed or dropped under a view that reads it",
+    bad="""
+    -- before
+    create table t (a int, b int);
+    create view v as select a from t;
+    -- migration
+    alter table t drop column a;
+    """,
+    good="""
+    -- before
+    create table t (a int, b int);
+    create view v as select a from t;
+    -- migration
+    alter table t drop column b;
+    """,
+)
+def in_view(ctx: Context, action: a.AlterType | a.DropColumn) -> Iterator[Hazard]:
+    """The statement fails because a view or a generated column reads the column.
+
+    Why: PostgreSQL refuses to change the type of a column that a view, rule, policy or generated column uses, and to
+    drop it without CASCADE, which would drop the view as well.
+
+    Fix: drop the view, change the column and create the view again, in one transaction.
+    """
+    cascade = isinstance(action, a.DropColumn) and action.cascade
+    views = ctx.schema.views_on(action.table, action.column)
+    if views and not ctx.fresh(action.table):
+        names = ", ".join(str(v.name) for v in views)
+        verb = "drops" if cascade else "fails because of"
+        yield Hazard(
+            f"changing {action.table}.{action.column} {verb} {names}",
+            object=str(action.table),
+            evidence=Evidence.SCHEMA,
+        )

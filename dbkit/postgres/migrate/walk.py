@@ -1,0 +1,411 @@
+"""Runs scripts in the mind: each statement is judged by the rules against the schema and session before it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dbkit.errors import UsageError
+from dbkit.postgres import ddl
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate import bodies
+from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
+from dbkit.postgres.migrate.evolve import apply, constraint_name
+from dbkit.postgres.migrate.locks import Mode, locks
+from dbkit.postgres.migrate.reading import read
+from dbkit.postgres.migrate.rules.declare import AddedKey, EachStatement, MigrationRule, RunEnd, ScriptEnd
+from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
+from dbkit.postgres.migrate.rules.transactions import refuses_transaction
+from dbkit.postgres.migrate.schema import Schema
+from dbkit.postgres.migrate.source import Part, Script, placeholders_filled
+from dbkit.postgres.migrate.transactions import Held, Session, Wrap
+
+_EACH: Final = EachStatement()
+_END: Final = ScriptEnd()
+_DEEPEST: Final = 5
+
+
+@dataclass(slots=True)
+class Found:
+    """A hazard with its rule and the lines of the statement it belongs to."""
+
+    rule: MigrationRule
+    hazard: Hazard
+    file: str
+    line: int | None
+    last: int
+    text: str
+    """The statement, which tells apart two findings on one object."""
+    start: int | None = None
+    """Byte offset of a whole top-level statement of the file, for `--fix`."""
+    together: bool | None = None
+    """Whether the statement shares a transaction with others; None: not known."""
+
+
+@dataclass(slots=True)
+class Coverage:
+    """How much of the input was judged."""
+
+    statements: int = 0
+    not_analysed: int = 0
+    inside: int = 0
+    """Of the statements, those found in DO blocks and functions."""
+
+    @property
+    def share(self) -> float:
+        """Judged statements over all, 1.0 when there are none."""
+        return 1.0 if not self.statements else (self.statements - self.not_analysed) / self.statements
+
+
+@dataclass(slots=True)
+class Walk:
+    """One run over all scripts; `dispatch` holds the rules switched on, by what they look at."""
+
+    dispatch: dict[type[a.Action], list[MigrationRule]]
+    schema: Schema
+    major: int
+    minor: int | None
+    assume: bool | None = None
+    found: list[Found] = field(default_factory=list[Found])
+    coverage: Coverage = field(default_factory=Coverage)
+    keys: list[AddedKey] = field(default_factory=list[AddedKey])
+    ranges: dict[str, list[tuple[int, int]]] = field(default_factory=dict[str, list[tuple[int, int]]])
+    """Lines of every top-level statement, by file."""
+    _saved: Schema | None = None
+    _read: dict[int, list[a.Action]] = field(default_factory=dict[int, list[a.Action]])
+    """Actions of the script's statements by the statement's identity: three looks at each, one reading."""
+
+    def _actions(self, statement: ddl.Statement) -> list[a.Action]:
+        found = self._read.get(id(statement))
+        if found is None:
+            found = self._read[id(statement)] = read(statement)
+        return found
+
+    def script(self, script: Script, number: int) -> None:
+        """Judge one script and leave the schema as it would."""
+        parts, errors = _parse(script)
+        statements = [s for _, found in parts for s in found]
+        session = Session(self._wrap(script, statements), one_message=False)
+        session.one_message = script.one_message and self.assume is None and len(statements) > 1
+        if self.assume is False:
+            session.one_message = False
+        ctx = self._context(script, number, session, statements)
+        for line, message in script.problems:
+            self.coverage.statements += 1
+            self.coverage.not_analysed += 1
+            self._run(ctx, Unreadable(message, line))
+        for error in errors:
+            self.coverage.statements += 1
+            self.coverage.not_analysed += 1
+            self._run(ctx, SyntaxProblem(_plain(error), error.line, error.why or ""))
+        may_roll_back = "rollback" in script.text.lower()
+        ranges = self.ranges.setdefault(script.file, [])
+        for part, found in parts:
+            if part is not None and part.control:
+                self._control(session, part.control)
+                continue
+            for statement in found:
+                ctx.statement = statement
+                ctx.line = part.line if part is not None else statement.line
+                last = ctx.line + (statement.sql.count("\n") if part is None else 0)
+                ranges.append((ctx.line, last))
+                self._statement(ctx, may_roll_back=may_roll_back)
+        ctx.line = ranges[-1][0] if ranges else 1
+        self._run(ctx, _END)
+        self._saved = None
+        self._read.clear()
+
+    def end(self) -> None:
+        """Judge what only the whole run shows."""
+        ending = RunEnd(self.keys)
+        for rule in self.dispatch.get(RunEnd, ()):
+            ctx = self._context(Script("", ""), -2, Session(Wrap.NO), [])
+            for hazard in rule.check(ctx, ending):
+                self.found.append(Found(rule, hazard, hazard.file, hazard.line, hazard.line or 0, hazard.message))
+
+    def _wrap(self, script: Script, statements: list[ddl.Statement]) -> Wrap:
+        if self.assume is not None and script.kind == "plain" and script.wrap is Wrap.UNKNOWN:
+            return Wrap.YES if self.assume else Wrap.NO
+        if script.wrap is Wrap.UNKNOWN and self._manages_itself(statements):
+            return Wrap.NO
+        if script.detects and statements and all(self._refuses(s) for s in statements):
+            return Wrap.NO
+        return script.wrap
+
+    def _manages_itself(self, statements: list[ddl.Statement]) -> bool:
+        """Whether the file has its own BEGIN, or a statement that refuses a transaction: then nobody wraps it."""
+        for statement in statements:
+            if statement.kind == "transaction_stmt":
+                return any(isinstance(x, a.Transaction) and x.verb == "begin" for x in self._actions(statement))
+            if self._refuses(statement):
+                return True
+        return False
+
+    def _refuses(self, statement: ddl.Statement) -> bool:
+        if statement.kind not in _MAY_REFUSE:
+            return False
+        return any(refuses_transaction(x) for x in self._actions(statement))
+
+    def _later(
+        self, statements: list[ddl.Statement]
+    ) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[tuple[str, str], str]]]:
+        """What the script creates somewhere: objects, and (table, name) of triggers, policies and constraints."""
+        if not any(s.kind in ("drop_stmt", "rename_stmt") or "drop" in s.sql[:200].lower() for s in statements):
+            return frozenset(), frozenset()
+        schema = self.schema
+        created: set[tuple[str, str]] = set()
+        attached: set[tuple[tuple[str, str], str]] = set()
+        makers: dict[type[a.Action], Callable[[Any], None]] = {
+            a.CreateView: lambda x: created.add(schema.key(x.name)),
+            a.CreateFunction: lambda x: created.add(schema.key(x.name)),
+            a.CreateType: lambda x: created.add(schema.key(x.name)),
+            a.CreateDomain: lambda x: created.add(schema.key(x.name)),
+            a.Sequence: lambda x: created.add(schema.key(x.name)),
+            a.CreateTrigger: lambda x: attached.add((schema.key(x.table), x.name)),
+            a.CreateRule: lambda x: attached.add((schema.key(x.table), x.name)),
+            a.Policy: lambda x: attached.add((schema.key(x.table), x.name)),
+            a.AddConstraint: lambda x: attached.add((schema.key(x.table), x.constraint.name)),
+        }
+        for statement in statements:
+            if statement.kind in _MAKES or statement.kind == "alter_table_stmt":
+                for action in self._actions(statement):
+                    make = makers.get(type(action))
+                    if make is not None:
+                        make(action)
+        return frozenset(created), frozenset(attached)
+
+    def _context(self, script: Script, number: int, session: Session, statements: list[ddl.Statement]) -> Context:
+        created, attached = self._later(statements)
+        return Context(
+            self.schema,
+            session,
+            number,
+            script.file,
+            self.major,
+            self.minor,
+            _NOTHING,
+            [],
+            [],
+            created_later=created,
+            attached_later=attached,
+        )
+
+    def _statement(self, ctx: Context, *, may_roll_back: bool = False, depth: int = 0) -> None:
+        self.coverage.statements += 1
+        ctx.actions = self._actions(ctx.statement) if not ctx.inside else read(ctx.statement)
+        ctx.locks = [pair for action in ctx.actions for pair in locks(action, self.schema, self.major)]
+        opaque = False
+        self._run(ctx, _EACH)
+        for action in ctx.actions:
+            opaque = self._action(ctx, action, may_roll_back=may_roll_back, depth=depth) or opaque
+        self.coverage.not_analysed += int(opaque)
+        self._remember(ctx)
+        if not ctx.inside:
+            ctx.session.after_statement()
+
+    def _action(self, ctx: Context, action: a.Action, *, may_roll_back: bool, depth: int) -> bool:
+        """Judge and apply one action; True when it could not be read in full."""
+        before = len(self.found)
+        self._run(ctx, action)
+        opaque = any(f.rule.id == "migrate.not-analysed" for f in self.found[before:])
+        session = ctx.session
+        if isinstance(action, a.Transaction):
+            self._transaction(ctx, action, may_roll_back=may_roll_back)
+        elif isinstance(action, a.SetVariable):
+            session.set(action)
+            if action.name == "search_path":
+                first = (action.value or "public").split(",")[0].strip().strip('"')
+                self.schema.search_path = first if first and first != "$user" else "public"
+        elif isinstance(action, a.Code):
+            opaque = self._code(ctx, action, depth) or opaque
+        elif isinstance(action, a.Query):
+            for call in action.calls:
+                opaque = self._called(ctx, call, depth) or opaque
+        else:
+            self._note_keys(ctx, action)
+            if isinstance(action, a.Drop) and action.kind == "index":
+                ctx.dropped += [i for i in map(self.schema.index, action.names) if i is not None]
+            apply(self.schema, action, born=ctx.number, block=session.block)
+        return opaque
+
+    def _note_keys(self, ctx: Context, action: a.Action) -> None:
+        if isinstance(action, a.CreateTable):
+            made = [*action.constraints, *(c for column in action.columns for c in column.constraints)]
+        elif isinstance(action, a.AddColumn):
+            made = list(action.column.constraints)
+        elif isinstance(action, a.AddConstraint):
+            made = [action.constraint]
+        else:
+            return
+        for constraint in made:
+            if constraint.kind == "foreign":
+                name = constraint_name(action.table.name, constraint)
+                self.keys.append(AddedKey(action.table, name, ctx.file, ctx.line))
+
+    def _transaction(self, ctx: Context, action: a.Transaction, *, may_roll_back: bool) -> None:
+        session = ctx.session
+        if action.verb == "begin":
+            session.begin(ctx.line)
+            self._saved = copy.deepcopy(self.schema) if may_roll_back else None
+        elif action.verb in ("commit", "rollback", "prepare"):
+            if action.verb == "rollback" and self._saved is not None:
+                _restore(self.schema, self._saved)
+            session.end(chain=action.chain)
+            ctx.parents.clear()
+            ctx.new_values.clear()
+            ctx.changed_data.clear()
+
+    def _control(self, session: Session, control: str) -> None:
+        """The tool itself ends or begins its transaction (Alembic's autocommit_block)."""
+        session.end(chain=False)
+        session.runner_ended = False
+        session.wrap = Wrap.NO if control == "end" else Wrap.YES
+
+    def _code(self, ctx: Context, action: a.Code, depth: int) -> bool:
+        if action.language == "call" and action.calls is not None:
+            return self._called(ctx, action.calls, depth)
+        if action.language == "plpgsql":
+            return self._body(ctx, bodies.of_do(ctx.statement.sql), "DO", depth)
+        if action.language == "sql":
+            return self._body(ctx, bodies.of_function("DO", "sql", action.body), "DO", depth)
+        return True
+
+    def _called(self, ctx: Context, name: Any, depth: int) -> bool:
+        function = self.schema.functions.get(self.schema.key(name))
+        if function is None or depth >= _DEEPEST:
+            return False
+        return self._body(ctx, bodies.of_function(str(name), function.language, function.body), str(name), depth)
+
+    def _body(self, ctx: Context, body: bodies.Body, inside: str, depth: int) -> bool:
+        """Judge the statements of a body where it is run; True when some of it is not known."""
+        outer = (ctx.statement, ctx.actions, ctx.locks, ctx.line, ctx.inside)
+        start = ctx.line
+        for piece in body.opaque:
+            ctx.actions, ctx.locks = [], []
+            self._run(ctx, a.Unread(f"{piece.sql[:120]} in {inside}", piece.why))
+        for inner in body.statements:
+            try:
+                statements = ddl.parse(inner.sql)
+            except UsageError:
+                ctx.actions, ctx.locks = [], []
+                self._run(ctx, a.Unread(f"{inner.sql[:120]} in {inside}", "cannot be parsed"))
+                body.opaque.append(inner)
+                continue
+            for statement in statements:
+                if statement.kind == "select_stmt" and not _calls_own(self.schema, statement):
+                    continue
+                self.coverage.inside += 1
+                ctx.statement, ctx.inside = statement, inside
+                ctx.line = start + inner.line - 1 if inside == "DO" else start
+                self._statement(ctx, depth=depth + 1)
+        ctx.statement, ctx.actions, ctx.locks, ctx.line, ctx.inside = outer
+        return bool(body.opaque)
+
+    def _remember(self, ctx: Context) -> None:
+        """Locks and facts that later statements of the script are judged by."""
+        session = ctx.session
+        key = self.schema.key
+        if session.in_transaction is not False or ctx.inside:
+            for table, mode in ctx.locks:
+                if mode >= Mode.SHARE_UPDATE_EXCLUSIVE:
+                    session.held.append(
+                        Held(table, mode, ctx.line, ctx.fresh(table) or _unborn(self.schema, table, ctx))
+                    )
+        for action in ctx.actions:
+            if isinstance(action, a.Drop):
+                if action.kind == "table":
+                    ctx.dropped_tables.update((key(n), ctx.line) for n in action.names)
+            elif isinstance(action, a.Rename):
+                ctx.renamed_away[(key(action.table), action.old)] = ctx.line
+            elif isinstance(action, a.AlterEnum):
+                if action.value and not action.renamed_from:
+                    born = self.schema.enum_born.get(key(action.name))
+                    if born != ctx.number:
+                        ctx.new_values[action.value] = ctx.line
+            elif isinstance(action, a.AddConstraint) and action.constraint.parent is not None:
+                ctx.parents.append((action.constraint.parent, ctx.line))
+            elif isinstance(action, a.Dml) and _changes_rows(ctx, action):
+                ctx.changed_data[str(action.table)] = ctx.line
+        first = ctx.actions[0] if ctx.actions else None
+        if isinstance(first, a.OnTable) and ctx.statement.kind == "alter_table_stmt":
+            ctx.altered[key(first.table)] = ctx.line
+
+    def _run(self, ctx: Context, action: a.Action) -> None:
+        for rule in self.dispatch.get(type(action), ()):
+            for hazard in rule.check(ctx, action):
+                if hazard.evidence is None:
+                    tables = hazard.tables or ((action.table,) if isinstance(action, a.OnTable) else ())
+                    hazard.evidence = ctx.evidence(*tables)
+                line = hazard.line if hazard.line is not None else ctx.line or None
+                whole = not ctx.inside and ctx.statement is not _NOTHING and hazard.line is None
+                start = ctx.statement.start if whole else None
+                last = (line or 0) + (ctx.statement.sql.count("\n") if whole else 0)
+                self.found.append(
+                    Found(rule, hazard, ctx.file, line, last, ctx.statement.sql, start, ctx.session.in_transaction)
+                )
+
+
+_NOTHING: Final = ddl.Statement(ddl.Node(), "", "", 0, 0, 0)
+
+
+def _unborn(schema: Schema, table: a.Name, ctx: Context) -> bool:
+    """A table the statement itself just dropped or made: nobody waits for it."""
+    return any(isinstance(x, a.CreateTable) and schema.key(x.table) == schema.key(table) for x in ctx.actions)
+
+
+def _restore(schema: Schema, saved: Schema) -> None:
+    for name in Schema.__slots__:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportAttributeAccessIssue]
+        setattr(schema, name, getattr(saved, name))  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _plain(error: ddl.SqlSyntaxError) -> str:
+    """The grammar's sentence without the place, which the finding carries itself."""
+    return error.what.partition(f":{error.line}:{error.column}: ")[2] or error.what
+
+
+def _parse(
+    script: Script,
+) -> tuple[list[tuple[Part | None, tuple[ddl.Statement, ...]]], tuple[ddl.SqlSyntaxError, ...]]:
+    if script.parts is None:
+        statements, errors = ddl.parse_loosely(script.text, label=script.file)
+        if errors and ("${" in script.text or "{{" in script.text):
+            statements, errors = ddl.parse_loosely(placeholders_filled(script.text), label=script.file)
+        return [(None, statements)], errors
+    found: list[tuple[Part | None, tuple[ddl.Statement, ...]]] = []
+    problems: list[ddl.SqlSyntaxError] = []
+    for part in script.parts:
+        if part.control:
+            found.append((part, ()))
+            continue
+        statements, errors = ddl.parse_loosely(part.sql, label=script.file)
+        for error in errors:
+            error.line = part.line
+        problems += errors
+        found.append((part, statements))
+    return found, tuple(problems)
+
+
+_MAY_REFUSE: Final = frozenset(
+    "index_stmt drop_stmt reindex_stmt alter_table_stmt vacuum_stmt cluster_stmt createdb_stmt dropdb_stmt"
+    " alter_system_stmt create_table_space_stmt drop_table_space_stmt".split()
+)
+
+
+def _calls_own(schema: Schema, statement: ddl.Statement) -> bool:
+    return any(
+        schema.key(call) in schema.functions for x in read(statement) if isinstance(x, a.Query) for call in x.calls
+    )
+
+
+_MAKES: Final = frozenset(
+    "view_stmt create_function_stmt create_trig_stmt create_policy_stmt create_enum_stmt create_domain_stmt"
+    " create_table_as_stmt create_schema_stmt create_seq_stmt rule_stmt composite_type_stmt".split()
+)
+
+
+def _changes_rows(ctx: Context, action: a.Dml) -> bool:
+    """Whether the statement changes rows that others may want: not a list of VALUES, not a new table."""
+    mine = ctx.fresh(action.table) or action.table.name.lower() in BOOKKEEPING
+    return action.rows == 0 and action.verb != "copy" and not mine
