@@ -140,7 +140,9 @@ def load(file: Path) -> Plan:
     try:
         raw = file.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read the plan {file}", why=error.strerror) from None
+        raise UsageError(
+            f"cannot read the plan {file}", why=error.strerror, hint="`dbkit index plan -o plan.json` writes one"
+        ) from None
     except UnicodeDecodeError:
         raise UsageError(f"{file} is not a plan", why="it is not UTF-8 text") from None
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import cast
 
 from junitparser import Failure, JUnitXml, Skipped, TestCase, TestSuite
@@ -29,7 +30,7 @@ def render(report: Report) -> str:
             suite.add_testcase(case)
         xml.add_testsuite(suite)
     xml.update_statistics()
-    body = cast(bytes, xml.tostring()).decode("utf-8").partition("?>")[2].strip()
+    body = re.sub(r"^<\?xml[^>]*\?>", "", cast(bytes, xml.tostring()).decode("utf-8")).strip()
     return f'<?xml version="1.0" encoding="utf-8"?>\n{body}\n'
 
 

@@ -24,6 +24,9 @@ from dbkit.postgres import ddl
 
 MAX_NAME_BYTES: Final = 63
 MAX_FILE_BYTES: Final = 4 * 2**20
+_NAME: Final = re.compile(
+    r"""create\s+(?:unique\s+)?index\s+(?:concurrently\s+)?("(?:[^"]|"")+"|[^\s"(]+)\s+on\b""", re.IGNORECASE
+)
 _LABEL: Final = re.compile(r"--\s*(origin|why|deviates|note)\s*:\s*(.*)")
 
 
@@ -90,10 +93,12 @@ def _wanted(statement: ddl.Statement, lines: list[str], label: str) -> Wanted:
     node = statement.node.index_stmt
     if not node.idxname:
         raise UsageError(f"{at}: the index has no name", hint="name it: without a name it can never be found again")
-    size = len(node.idxname.encode())
+    written = _NAME.match(statement.sql)  # the parser cuts a long name as the server does
+    name = written[1].strip('"').replace('""', '"') if written else node.idxname
+    size = len(name.encode())
     if size > MAX_NAME_BYTES:
         raise UsageError(
-            f"{at}: the name {node.idxname} is {size} bytes long",
+            f"{at}: the name {name} is {size} bytes long",
             why=f"PostgreSQL cuts it to {MAX_NAME_BYTES} with a notice, and the wanted name is never found again",
             hint=f"shorten it to {MAX_NAME_BYTES} bytes",
         )

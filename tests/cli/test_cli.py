@@ -1,0 +1,126 @@
+"""The command line as a user meets it: help, bad input, exit codes, and no password anywhere."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+CANARY = "canary-s3cret"
+
+
+def dbkit(*arguments, cwd=None, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "dbkit", *arguments],
+        env={**os.environ, "DBKIT_CONFIG": os.devnull, **environment},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+COMMANDS = [
+    ("demo",), ("doctor",), ("audit",), ("explain",), ("apply",),
+    ("index", "plan"), ("index", "apply"), ("index", "status"),
+    ("job", "list"), ("job", "show"), ("job", "pause"), ("job", "resume"), ("job", "abort"),
+    ("policy", "check"), ("policy", "schema"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_every_command_has_help_with_examples(command):
+    done = dbkit(*command, "--help")
+    assert done.returncode == 0
+    assert "Examples:" in done.stdout
+    assert f"dbkit {' '.join(command)}" in done.stdout
+
+
+def test_help_imports_no_driver():
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "dbkit", "--help"], capture_output=True, text=True, check=True
+    )
+    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
+    assert not imported & {"psycopg", "sqlalchemy", "alembic", "jinja2", "yaml", "postgast", "sqlglot", "rich"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("doctor", "--dsn", "postgresql://u@127.0.0.1:1/d"), 3, "cannot connect"),
+        (("doctor", "--dsn", f"postgresql://u:{CANARY}@h:x%zz/d"), 2, "cannot be read"),
+        (("doctor", "--dsn", f"postgres//u:{CANARY}@h/d"), 2, "cannot be read"),
+        (("doctor", "-t", "nowhere"), 2, "no target is called 'nowhere'"),
+        (("audit", "--dsn", "postgresql://u@127.0.0.1:1/d", "--select", "pg.index-invald"), 2, "pg.index-invalid"),
+        (("explain", "pg.index-invald"), 2, "pg.index-invalid"),
+        (("apply", "nothing.json"), 2, "cannot read the plan"),
+        (("index", "plan", "--file", "nothing"), 2, "there is no nothing"),
+        (("policy", "check", "nothing"), 2, "default"),
+    ],
+)
+def test_bad_input_gives_one_error_with_its_code(arguments, code, words, tmp_path):
+    done = dbkit(*arguments, cwd=tmp_path)
+    assert done.returncode == code, done.stderr
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "hint:" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("create index i on users (", "wish.sql:1:"),
+        ("create index on users (a)", "no name"),
+        ("select 1", "only CREATE INDEX"),
+        (f"create index {'n' * 64} on users (a)", "64 bytes"),
+        ("create index if not exists i on users (a)", "IF NOT EXISTS"),
+        ("create index i on only users (a)", "ON ONLY"),
+        ("create index i on users (a); create index i on users (b)", "twice"),
+    ],
+)
+def test_wanted_files_are_refused_at_their_line(text, words, tmp_path):
+    (tmp_path / "wish.sql").write_text(text)
+    done = dbkit("index", "plan", "--file", "wish.sql", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert words in done.stderr
+
+
+def test_wrong_password_is_told_apart_and_not_shown(db):
+    wrong = db.dsn.replace(db.server.password, CANARY)
+    done = dbkit("doctor", DBKIT_DSN=wrong)
+    assert done.returncode == 3
+    assert "password authentication failed" in done.stderr
+    assert CANARY not in done.stdout + done.stderr
+
+
+def test_no_password_in_any_output_or_row(db):
+    db.execute("create table users (email text)")
+    _, dsn = db.role()
+    secret = dsn.split(":")[2].split("@")[0]
+    for arguments in (("doctor",), ("audit", "-v"), ("index", "plan"), ("index", "status"), ("job", "list")):
+        done = dbkit(*arguments, DBKIT_DSN=dsn)
+        assert secret not in done.stdout + done.stderr, arguments
+
+
+def test_doctor_names_the_grant(db):
+    _, dsn = db.role()
+    done = dbkit("doctor", DBKIT_DSN=dsn)
+    assert done.returncode == 0, done.stderr
+    assert "grant pg_read_all_stats to" in done.stdout
+
+
+def test_without_a_terminal_nothing_is_applied_unasked(platform_db):
+    done = dbkit("index", "apply", DBKIT_DSN=platform_db.dsn)
+    assert done.returncode == 4, done.stderr
+    assert "--yes" in done.stderr
+
+
+def test_a_plan_from_another_database_is_refused(platform_db, db, tmp_path):
+    done = dbkit("index", "plan", "-o", str(tmp_path / "p.json"), "--fail-on", "never", DBKIT_DSN=platform_db.dsn)
+    assert done.returncode == 0, done.stderr
+    done = dbkit("apply", str(tmp_path / "p.json"), DBKIT_DSN=db.dsn)
+    assert done.returncode == 4
+    assert "another database" in done.stderr
