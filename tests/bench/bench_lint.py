@@ -17,8 +17,10 @@ import time
 from pathlib import Path
 
 STATEMENTS = (
-    "CREATE TABLE t{n} (\n    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n    name text NOT NULL,\n"
-    "    owner_id bigint REFERENCES users (id),\n    created_at timestamptz NOT NULL DEFAULT now()\n);",
+    (
+        "CREATE TABLE t{n} (\n    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,\n    name text NOT NULL,\n"
+        "    owner_id bigint REFERENCES users (id),\n    created_at timestamptz NOT NULL DEFAULT now()\n);"
+    ),
     "CREATE INDEX t{n}_name ON t{m} (name);",
     "CREATE INDEX CONCURRENTLY t{n}_owner ON t{m} (owner_id);",
     "ALTER TABLE t{m} ADD COLUMN c{n} integer DEFAULT 10;",

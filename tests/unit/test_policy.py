@@ -124,6 +124,6 @@ def test_selection_by_prefix_and_the_unknown(sample):
     assert Selection(select=("pg",)).wants(sample)
     assert not Selection(ignore=("pg.sample-unused",)).wants(sample)
     assert not Selection(select=("mongo",)).wants(sample)
-    with pytest.raises(UsageError, match="no rule is called 'pg.sampel-unused'") as caught:
+    with pytest.raises(UsageError, match=r"no rule is called 'pg\.sampel-unused'") as caught:
         Selection(select=("pg.sampel-unused",)).validate()
     assert "pg.sample-unused" in caught.value.hint
