@@ -118,7 +118,7 @@ class Tour:
         )
 
     def _seed(self, dsn: str) -> int:
-        _migrate(dsn)
+        migrate(dsn)
         with psycopg.connect(dsn, autocommit=True) as connection:
             connection.execute(assets.query("demo/seed"))
             counted = connection.execute(assets.query("demo/rows")).fetchone()
@@ -184,7 +184,7 @@ def plain_statements() -> list[tuple[str, sql.SQL]]:
     return found
 
 
-def _migrate(dsn: str) -> None:
+def migrate(dsn: str) -> None:
     """The chain of migrations/, in process."""
     from alembic import command
     from alembic.config import Config

@@ -1,0 +1,73 @@
+"""All documented indexes on some two million rows: `dbkit index apply --jobs 2` beside psql running the same statements
+one by one, in one run; and the start-up of two commands. Prints both sides and the ratio.
+
+    python tests/bench/bench_indexes.py [copies of the seed, default 3: 2.3 million rows]
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+
+import psycopg
+
+from dbkit import assets
+from dbkit.demo.tour import SERVER_SETTINGS, migrate, plain_statements
+from dbkit.ephemeral.postgres import start_postgres
+from dbkit.ephemeral.postgres_databases import clone, create
+from dbkit.postgres import ddl
+
+
+def main() -> None:
+    copies = int(sys.argv[1]) if len(sys.argv) > 1 else 3
+    with start_postgres(18, settings=SERVER_SETTINGS) as server:
+        base = create(server, "platform")
+        dsn = server.dsn_for(base)
+        migrate(dsn)
+        with psycopg.connect(dsn, autocommit=True) as connection:
+            for _ in range(copies):
+                connection.execute(assets.query("demo/seed"))
+            rows = connection.execute(assets.query("demo/rows")).fetchone()
+        print(f"PostgreSQL {server.version_text}, {rows[0] if rows else 0:,} rows, no other load asked for")
+        ours, theirs = clone(server, base, "ours"), clone(server, base, "theirs")
+        by_psql = timed([str(server.binaries.program("psql")), "-qX", "-v", "ON_ERROR_STOP=1", "-d", theirs], script())
+        by_dbkit = timed([*DBKIT, "index", "apply", "--yes", "-q", "--jobs", "2", "--dsn", ours])
+        print(f"psql, one by one, CONCURRENTLY where PostgreSQL allows it: {by_psql:.1f} s")
+        print(f"dbkit index apply --jobs 2, verified:                      {by_dbkit:.1f} s")
+        print(f"ratio dbkit / psql: {by_dbkit / by_psql:.2f}")
+        for arguments in (["--help"], ["index", "status", "--dsn", ours]):
+            best = min(timed([*DBKIT, *arguments]) for _ in range(5))
+            print(f"dbkit {arguments[0]} {arguments[1] if len(arguments) > 2 else ''}: {best:.2f} s, best of 5")
+
+
+DBKIT = [sys.executable, "-m", "dbkit"]
+
+
+def script() -> str:
+    """The shipped statements; those on partitioned tables are written without CONCURRENTLY, which is refused there."""
+    plain = dict(plain_statements())
+    texts: list[str] = []
+    for file in sorted(assets.path("sql/indexes").glob("*.sql")):
+        texts += [
+            f"{s.sql};" for s in ddl.parse(file.read_text(encoding="utf-8")) if s.node.index_stmt.idxname in plain
+        ]
+    return "\n".join(texts)
+
+
+def timed(command: list[str], stdin: str = "") -> float:
+    began = time.monotonic()
+    subprocess.run(
+        command,
+        input=stdin,
+        text=True,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "DBKIT_CONFIG": os.devnull},
+    )
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    main()
