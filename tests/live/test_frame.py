@@ -22,7 +22,8 @@ def run(folder, code, **variables):
     (folder / "test_it.py").write_text(code)
     (folder / "pytest.ini").write_text("[pytest]\n")
     # A run of its own: under xdist it would otherwise join the servers of the run it is part of.
-    alone = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    own = ("PYTEST_", "DBKIT_REQUIRE")
+    alone = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     return subprocess.run(
         [sys.executable, "-m", "pytest", "-q", *PLUGINS, "--rootdir", str(folder), str(folder)],
         cwd=ROOT,
