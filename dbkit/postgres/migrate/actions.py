@@ -18,7 +18,7 @@ NOWHERE: Final = Name("", "")
 ConstraintKind: TypeAlias = Literal["check", "foreign", "unique", "primary", "exclude", "notnull"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Constraint:
     """A table or column constraint as written."""
 
@@ -39,7 +39,7 @@ class Constraint:
     deferrable: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ColumnDef:
     """A column as written in CREATE TABLE or ADD COLUMN."""
 
@@ -55,19 +55,19 @@ class ColumnDef:
     constraints: tuple[Constraint, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Action:
     """Anything a statement does."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OnTable(Action):
     """An action on one table."""
 
     table: Name
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateTable(OnTable):
     columns: tuple[ColumnDef, ...] = ()
     constraints: tuple[Constraint, ...] = ()
@@ -84,20 +84,20 @@ class CreateTable(OnTable):
     foreign: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AddColumn(OnTable):
     column: ColumnDef = field(default_factory=lambda: ColumnDef("", SqlType("")))
     if_not_exists: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DropColumn(OnTable):
     column: str = ""
     if_exists: bool = False
     cascade: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AlterType(OnTable):
     column: str = ""
     type: SqlType = field(default_factory=lambda: SqlType(""))
@@ -105,24 +105,24 @@ class AlterType(OnTable):
     collation: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetDefault(OnTable):
     column: str = ""
     default: Node | None = None
     """None for DROP DEFAULT."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetNotNull(OnTable):
     column: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DropNotNull(OnTable):
     column: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ColumnSetting(OnTable):
     """SET STATISTICS, STORAGE, COMPRESSION, column options; identity: ADD, SET, DROP; DROP EXPRESSION."""
 
@@ -130,89 +130,89 @@ class ColumnSetting(OnTable):
     what: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetExpression(OnTable):
     column: str = ""
     expression: Node | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AddConstraint(OnTable):
     constraint: Constraint = field(default_factory=lambda: Constraint("check"))
     only: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ValidateConstraint(OnTable):
     name: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DropConstraint(OnTable):
     name: str = ""
     if_exists: bool = False
     cascade: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AlterConstraint(OnTable):
     name: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetLogged(OnTable):
     logged: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetTablespace(OnTable):
     tablespace: str = ""
     kind: str = "table"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetAccessMethod(OnTable):
     method: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AttachPartition(OnTable):
     child: Name = NOWHERE
     default: bool = False
     bound: Node | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class DetachPartition(OnTable):
     child: Name = NOWHERE
     concurrently: bool = False
     finalize: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Inherit(OnTable):
     parent: Name = NOWHERE
     add: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ToggleTrigger(OnTable):
     verb: str = ""
     name: str = ""
     rule: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class ReplicaIdentity(OnTable):
     kind: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class RowSecurity(OnTable):
     verb: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OtherAlter(OnTable):
     """ALTER TABLE parts without a rule of their own; `light` takes no more than SHARE UPDATE EXCLUSIVE."""
 
@@ -220,7 +220,7 @@ class OtherAlter(OnTable):
     light: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Rename(OnTable):
     """`kind` is what is renamed (table, column, constraint, index, view ...); `table` the relation or object itself."""
 
@@ -229,13 +229,13 @@ class Rename(OnTable):
     new: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetSchema(OnTable):
     kind: str = ""
     schema: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Drop(Action):
     kind: str = ""
     names: tuple[Name, ...] = ()
@@ -246,7 +246,7 @@ class Drop(Action):
     if_exists: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateIndex(OnTable):
     name: str = ""
     columns: tuple[str, ...] = ()
@@ -259,51 +259,51 @@ class CreateIndex(OnTable):
     method: str = "btree"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AttachIndex(Action):
     parent: Name = NOWHERE
     child: Name = NOWHERE
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Reindex(Action):
     kind: str = ""
     name: Name = NOWHERE
     concurrently: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Refresh(Action):
     view: Name = NOWHERE
     concurrently: bool = False
     with_data: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Vacuum(Action):
     full: bool = False
     analyze_only: bool = False
     tables: tuple[Name, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Cluster(Action):
     table: Name | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Truncate(Action):
     tables: tuple[Name, ...] = ()
     cascade: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class LockTable(Action):
     tables: tuple[Name, ...] = ()
     mode: int = 8
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateDomain(Action):
     name: Name = NOWHERE
     base: SqlType = field(default_factory=lambda: SqlType(""))
@@ -311,7 +311,7 @@ class CreateDomain(Action):
     default: Node | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AlterDomain(Action):
     name: Name = NOWHERE
     verb: str = ""
@@ -320,14 +320,14 @@ class AlterDomain(Action):
     constraint_name: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateType(Action):
     name: Name = NOWHERE
     kind: str = ""
     values: tuple[str, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class AlterEnum(Action):
     name: Name = NOWHERE
     value: str = ""
@@ -336,7 +336,7 @@ class AlterEnum(Action):
     if_not_exists: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateView(Action):
     name: Name = NOWHERE
     materialized: bool = False
@@ -346,7 +346,7 @@ class CreateView(Action):
     with_data: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateFunction(Action):
     name: Name = NOWHERE
     language: str = ""
@@ -355,24 +355,24 @@ class CreateFunction(Action):
     replace: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateTrigger(OnTable):
     name: str = ""
     constraint_on: Name | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class CreateRule(OnTable):
     name: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Policy(OnTable):
     name: str = ""
     verb: str = "create"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Sequence(Action):
     name: Name = NOWHERE
     create: bool = True
@@ -381,18 +381,18 @@ class Sequence(Action):
     restarts: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Extension(Action):
     name: str = ""
     verb: str = "create"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Privileges(Action):
     grant: bool = True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Dml(OnTable):
     verb: Literal["insert", "update", "delete", "merge", "copy"] = "insert"
     narrowed: bool = True
@@ -402,7 +402,7 @@ class Dml(OnTable):
     """Rows of a VALUES list; 0 when the statement reads them from elsewhere."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Query(Action):
     """A SELECT; `tables` it reads, `calls` the functions it calls by name."""
 
@@ -410,13 +410,13 @@ class Query(Action):
     calls: tuple[Name, ...] = ()
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Transaction(Action):
     verb: Literal["begin", "commit", "rollback", "savepoint", "rollback-to", "release", "prepare"] = "begin"
     chain: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class SetVariable(Action):
     name: str = ""
     value: str | None = None
@@ -424,7 +424,7 @@ class SetVariable(Action):
     local: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Code(Action):
     """A DO block or a CALL: what runs inside is in other statements, listed by `bodies`."""
 
@@ -433,21 +433,21 @@ class Code(Action):
     calls: Name | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class OutsideTransaction(Action):
     """CREATE DATABASE, CREATE TABLESPACE, ALTER SYSTEM and others that refuse a transaction block."""
 
     what: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Harmless(Action):
     """A statement that locks no table against anyone: COMMENT, GRANT, ANALYZE, CREATE EXTENSION ..."""
 
     what: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, repr=False)
 class Unread(Action):
     """A statement, or a part of one, that is not judged, and why."""
 

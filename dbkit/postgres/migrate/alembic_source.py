@@ -7,6 +7,7 @@ revision can only do online (`op.get_bind()` and the like) is reported, not gues
 
 from __future__ import annotations
 
+import ast
 import inspect
 import io
 import sys
@@ -26,6 +27,10 @@ _CONTROLS: Final = {"BEGIN": "begin", "COMMIT": "end"}
 
 def is_alembic(path: Path) -> bool:
     """Whether a path is an Alembic configuration, environment, versions folder or revision."""
+    if path.name == "manage.py":
+        raise UsageError(
+            "manage.py is not a migration", hint="`python manage.py sqlmigrate APP NAME | dbkit migrate lint -`"
+        )
     if path.is_dir():
         return (path / "env.py").is_file() or (path / "alembic.ini").is_file() or _holds_revisions(path)
     return (
@@ -64,21 +69,29 @@ def read(path: Path) -> list[Script]:
         raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
     except Exception as error:
         raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error)) from None
-    chosen = [r for r in reversed(revisions) if only is None or Path(r.path).resolve() == only.resolve()]
-    if not chosen:
+    rendered = [_render(r) for r in reversed(revisions)]
+    if only is not None:
+        # The ones before give the schema; the ones after are not read at all.
+        position = next((n for n, s in enumerate(rendered) if _same(s.path, only)), None)
+        rendered = [] if position is None else rendered[: position + 1]
+        for script in rendered[:-1]:
+            script.history = True
+    if not rendered:
         raise UsageError(
             f"{path} holds no Alembic revisions" if only is None else f"{path} is not a revision of {directory}",
             hint="`alembic history` shows what Alembic sees",
         )
-    return [_render(r) for r in chosen]
+    return rendered
+
+
+def _same(path: Path | None, other: Path) -> bool:
+    return path is not None and path.resolve() == other.resolve()
 
 
 def _locations(directory: Path, path: Path) -> list[str]:
-    folders = [directory / "versions"] if (directory / "versions").is_dir() else []
     given = path if path.is_dir() else path.parent
-    if _inside_versions(given) and given not in folders:
-        folders.append(given)
-    return [str(f) for f in folders] or [str(directory)]
+    folders = [f for f in (directory / "versions", given) if f.is_dir() and _inside_versions(f)]
+    return list(dict.fromkeys(str(f.resolve()) for f in folders)) or [str(directory)]
 
 
 def _inside_versions(folder: Path) -> bool:
@@ -151,6 +164,7 @@ def _render(revision: Any) -> Script:
     source = path.read_text(encoding="utf-8", errors="replace")
     script = Script(str(path), "", kind="alembic", wrap=Wrap.YES, path=path, original=source)
     parts: list[Part] = []
+    ends = _statement_ends(source)
     problem: tuple[int | None, str] | None = None
     try:
         with warnings.catch_warnings():
@@ -160,10 +174,23 @@ def _render(revision: Any) -> Script:
         problem = (_line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
     except SystemExit as error:
         problem = (_line_in(error, path), f"upgrade() exits: {error}")
+    for part in parts:
+        part.last = ends.get(part.line, part.line)
     script.parts = tuple(parts)
     script.text = "\n".join(p.sql for p in parts)
     script.problems = (problem,) if problem else ()
     return script
+
+
+def _statement_ends(source: str) -> dict[int, int]:
+    """The last line of the statement that begins on each line, so that a comment behind a long call is its own."""
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        return {}
+    return {
+        n.lineno: n.end_lineno or n.lineno for n in ast.walk(tree) if isinstance(n, ast.Expr | ast.Assign | ast.Return)
+    }
 
 
 def _run(module: Any, path: Path, parts: list[Part]) -> None:

@@ -73,6 +73,10 @@ class Context:
     inside: str = ""
     """`DO` or a function's name when the statement stands in a body."""
     line: int = 0
+    together: bool | None = None
+    """Whether statements share a transaction at this point; None when that depends on the tool that runs the file."""
+    sure: bool = False
+    """Whether they certainly do."""
     dropped: list[Index] = field(default_factory=list[Index])
     """Known indexes that this script dropped before this statement."""
     altered: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -118,11 +122,6 @@ class Context:
     def alone(self) -> bool:
         """Whether the statement does one thing, so that it can be rewritten as a whole."""
         return len(self.actions) == 1 and not self.inside
-
-    @property
-    def sure(self) -> bool:
-        """Whether the statements around this one certainly share its transaction."""
-        return self.session.in_transaction is True or bool(self.inside)
 
     def partitioned(self, table: Name) -> bool:
         """Whether the table is known to be partitioned."""

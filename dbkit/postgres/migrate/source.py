@@ -25,6 +25,8 @@ class Part:
     sql: str
     line: int
     control: str = ""
+    last: int = 0
+    """The last line of the call that made it."""
 
 
 @dataclass(slots=True)

@@ -60,7 +60,7 @@ class SqlType:
         return self.schema in ("", "pg_catalog") and self.name in BUILTIN
 
     def __str__(self) -> str:
-        return self.words or self.name
+        return self.words or _SHOWN.get(self.name, self.name)
 
 
 class TypeChange(IntEnum):
@@ -111,7 +111,8 @@ def change(old: SqlType, new: SqlType) -> TypeChange:
     if old.name == new.name and old.schema == new.schema:
         return TypeChange.FREE if _modifier_fits(old.name, old.mods, new.mods) else TypeChange.REWRITE
     if {old.name, new.name} == {"timestamp", "timestamptz"}:
-        return TypeChange.TIME_ZONE if _precision_fits(old.mods, new.mods) else TypeChange.REWRITE
+        # After the cast the old precision is forgotten, so even an equal one is applied to every row.
+        return TypeChange.TIME_ZONE if _precision_fits((), new.mods) else TypeChange.REWRITE
     if not _binary_coercible(old, new):
         both_known = old.builtin and new.builtin
         return TypeChange.REWRITE if both_known or new.name in BUILTIN or old.name in BUILTIN else TypeChange.UNKNOWN

@@ -15,7 +15,7 @@ from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
 from dbkit.postgres.migrate.evolve import apply, constraint_name
 from dbkit.postgres.migrate.locks import Mode, locks
 from dbkit.postgres.migrate.reading import read
-from dbkit.postgres.migrate.rules.declare import AddedKey, EachStatement, MigrationRule, RunEnd, ScriptEnd
+from dbkit.postgres.migrate.rules.declare import AddedKey, EachChange, EachStatement, MigrationRule, RunEnd, ScriptEnd
 from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
@@ -23,6 +23,10 @@ from dbkit.postgres.migrate.source import Part, Script, placeholders_filled
 from dbkit.postgres.migrate.transactions import Held, Session, Wrap
 
 _EACH: Final = EachStatement()
+_CHANGE: Final = EachChange()
+_NO_CHANGE: Final = frozenset(
+    "insert_stmt update_stmt delete_stmt merge_stmt select_stmt variable_set_stmt transaction_stmt comment_stmt".split()
+)
 _END: Final = ScriptEnd()
 _DEEPEST: Final = 5
 
@@ -109,7 +113,7 @@ class Walk:
             for statement in found:
                 ctx.statement = statement
                 ctx.line = part.line if part is not None else statement.line
-                last = ctx.line + (statement.sql.count("\n") if part is None else 0)
+                last = max(part.last, part.line) if part is not None else ctx.line + statement.sql.count("\n")
                 ranges.append((ctx.line, last))
                 self._statement(ctx, may_roll_back=may_roll_back)
         ctx.line = ranges[-1][0] if ranges else 1
@@ -195,9 +199,13 @@ class Walk:
     def _statement(self, ctx: Context, *, may_roll_back: bool = False, depth: int = 0) -> None:
         self.coverage.statements += 1
         ctx.actions = self._actions(ctx.statement) if not ctx.inside else read(ctx.statement)
+        ctx.together = ctx.session.in_transaction
+        ctx.sure = ctx.together is True or bool(ctx.inside)
         ctx.locks = [pair for action in ctx.actions for pair in locks(action, self.schema, self.major)]
         opaque = False
         self._run(ctx, _EACH)
+        if ctx.statement.kind not in _NO_CHANGE:
+            self._run(ctx, _CHANGE)
         for action in ctx.actions:
             opaque = self._action(ctx, action, may_roll_back=may_roll_back, depth=depth) or opaque
         self.coverage.not_analysed += int(opaque)

@@ -9,6 +9,7 @@ from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.rules.declare import (
     ERROR,
     WARN,
+    EachChange,
     EachStatement,
     ScriptEnd,
     also,
@@ -133,7 +134,7 @@ def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.several-parents-locked",
-    on=EachStatement,
+    on=EachChange,
     category="transaction",
     severity=WARN,
     lock="SHARE ROW EXCLUSIVE on each referenced table",
@@ -150,7 +151,7 @@ def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     commit;
     """,
 )
-def several_parents(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def several_parents(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """Foreign keys to several tables in one transaction lock each of them against writes, one after the other.
 
     Why: while it waits for the second parent it holds the first; transactions that write both in another order

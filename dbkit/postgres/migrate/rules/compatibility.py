@@ -8,7 +8,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, EachStatement, also, hazard
+from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, EachChange, also, hazard
 
 _AX = "ACCESS EXCLUSIVE"
 
@@ -271,7 +271,7 @@ def cached_plan(ctx: Context, action: a.AddColumn | a.DropColumn | a.AlterType) 
 
 @hazard(
     "migrate.needs-newer-server",
-    on=EachStatement,
+    on=EachChange,
     category="compatibility",
     severity=ERROR,
     ok="Every statement exists in the server's version",
@@ -286,7 +286,7 @@ def cached_plan(ctx: Context, action: a.AddColumn | a.DropColumn | a.AlterType) 
     alter table m detach partition m1 concurrently;
     """,
 )
-def newer_server(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def newer_server(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """The statement uses a form that the given PostgreSQL version does not have.
 
     Why: it is a syntax error there.

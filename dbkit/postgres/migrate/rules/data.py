@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
-from dbkit.postgres.migrate.rules.declare import ERROR, INFO, WARN, EachStatement, also, hazard
+from dbkit.postgres.migrate.rules.declare import ERROR, INFO, WARN, EachChange, also, hazard
 
 
 @hazard(
@@ -70,7 +70,7 @@ def delete_all(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.data-with-schema-change",
-    on=EachStatement,
+    on=EachChange,
     category="policy",
     severity=WARN,
     lock="the rows changed, and every lock of the transaction",
@@ -78,7 +78,7 @@ def delete_all(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
     bad="begin; update users set a = 1 where b = 2; alter table users add column c int; commit;",
     good="update users set a = 1 where b = 2;",
 )
-def data_with_schema(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def data_with_schema(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """A schema change waits in the same transaction that has changed rows, or the other way round.
 
     Why: the rows stay locked while the ALTER waits for its lock, and the table stays closed while rows are changed.

@@ -20,6 +20,10 @@ class EachStatement(Action):
     """A rule that looks at every statement as a whole, after its actions were judged one by one."""
 
 
+class EachChange(Action):
+    """As EachStatement, but only statements that may change the schema: neither data nor settings nor queries."""
+
+
 class ScriptEnd(Action):
     """A rule that looks once a script is through."""
 

@@ -9,7 +9,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, EachStatement, also, hazard
+from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, EachChange, also, hazard
 
 
 @hazard(
@@ -404,7 +404,7 @@ def hash_index(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.already-done",
-    on=EachStatement,
+    on=EachChange,
     category="policy",
     severity=INFO,
     lock="the statement's full lock, for nothing",
@@ -422,7 +422,7 @@ def hash_index(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     alter table t add column if not exists b int;
     """,
 )
-def already_done(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def already_done(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """IF [NOT] EXISTS on something that is already so still takes the whole lock.
 
     Why: ADD COLUMN IF NOT EXISTS takes ACCESS EXCLUSIVE and CREATE INDEX IF NOT EXISTS takes SHARE before either looks.

@@ -51,7 +51,7 @@ def syntax_error(ctx: Context, problem: SyntaxProblem) -> Iterator[Hazard]:
 
     Fix: correct it. psql's own commands (those with a backslash) are skipped; templates have to be filled in before.
     """
-    yield Hazard(problem.message, line=problem.line, data={"detail": problem.detail} if problem.detail else {})
+    yield Hazard(problem.message, line=problem.line, data={"detail": problem.detail})
 
 
 @hazard(

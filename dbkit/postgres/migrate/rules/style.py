@@ -9,6 +9,7 @@ from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.rules.declare import (
     INFO,
     WARN,
+    EachChange,
     EachStatement,
     ScriptEnd,
     also,
@@ -179,7 +180,7 @@ def duplicate_assignment(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.not-repeatable",
-    on=EachStatement,
+    on=EachChange,
     category="style",
     severity=INFO,
     ok="Every statement outside a transaction can be run again",
@@ -188,7 +189,7 @@ def duplicate_assignment(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
     opt_in=True,
     known=also("prefer-robust-stmts", pgls="preferRobustStmts", pgsafe="require-if-exists"),
 )
-def not_repeatable(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def not_repeatable(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """Outside a transaction a failure leaves half of the file done, and running it again fails at the first half.
 
     Why: CREATE, ADD COLUMN and DROP without IF [NOT] EXISTS fail the second time; an index without a name gets another.

@@ -10,7 +10,7 @@ from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.rules.declare import (
     INFO,
     WARN,
-    EachStatement,
+    EachChange,
     also,
     hazard,
 )
@@ -18,7 +18,7 @@ from dbkit.postgres.migrate.rules.declare import (
 
 @hazard(
     "migrate.no-lock-timeout",
-    on=EachStatement,
+    on=EachChange,
     category="policy",
     severity=WARN,
     lock="SHARE or stronger",
@@ -33,7 +33,7 @@ from dbkit.postgres.migrate.rules.declare import (
         "require-timeout",
     ),
 )
-def no_lock_timeout(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def no_lock_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """A statement that needs a strong lock waits for it without limit, and everything else queues behind it.
 
     Why: one idle transaction or a running dump is enough: the ALTER waits for it, and every later query of the table
@@ -76,7 +76,7 @@ def _creates(ctx: Context, table: object) -> bool:
 
 @hazard(
     "migrate.no-statement-timeout",
-    on=EachStatement,
+    on=EachChange,
     category="policy",
     severity=INFO,
     ok="Every locking statement runs under a statement_timeout",
@@ -85,7 +85,7 @@ def _creates(ctx: Context, table: object) -> bool:
     opt_in=True,
     known=also("require-timeout-settings require-statement-timeout", pgls="requireStatementTimeout"),
 )
-def no_statement_timeout(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def no_statement_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """A statement that holds a strong lock may run without limit.
 
     Why: a scan that was thought brief keeps the table closed until somebody notices.

@@ -12,6 +12,7 @@ from dbkit.postgres.migrate.rules.declare import (
     ERROR,
     INFO,
     WARN,
+    EachChange,
     EachStatement,
     also,
     hazard,
@@ -44,7 +45,7 @@ def refuses_transaction(action: a.Action) -> str:
 
 @hazard(
     "migrate.not-in-transaction",
-    on=EachStatement,
+    on=EachChange,
     category="transaction",
     severity=ERROR,
     ok="No statement runs in a transaction that PostgreSQL refuses there",
@@ -56,7 +57,7 @@ def refuses_transaction(action: a.Action) -> str:
         pgsafe="concurrently-in-transaction",
     ),
 )
-def not_in_transaction(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def not_in_transaction(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """The statement fails: PostgreSQL does not run it inside a transaction block.
 
     Why: CONCURRENTLY forms, VACUUM, CREATE DATABASE and others commit on their own. The block may be the file's BEGIN,
@@ -168,7 +169,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.several-tables-locked",
-    on=EachStatement,
+    on=EachChange,
     category="transaction",
     severity=WARN,
     lock="ACCESS EXCLUSIVE on two tables or more",
@@ -177,7 +178,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     good="begin; alter table users add column a int; commit; begin; alter table orders add column b int; commit;",
     known=also(pgls="avoidWideLockWindow"),
 )
-def several_tables(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def several_tables(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """One transaction takes ACCESS EXCLUSIVE on a second table while it holds the first.
 
     Why: while it waits for the second, nobody can use the first; two such transactions in another order deadlock.
@@ -214,7 +215,7 @@ def _tied(ctx: Context, table: object) -> bool:
 
 @hazard(
     "migrate.several-alters",
-    on=EachStatement,
+    on=EachChange,
     category="policy",
     severity=INFO,
     lock="the same lock, waited for again",
@@ -224,7 +225,7 @@ def _tied(ctx: Context, table: object) -> bool:
     good="alter table users add column a int, add column b int;",
     known=also(eugene="W12", pgls="multipleAlterTable"),
 )
-def several_alters(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def several_alters(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """Several ALTER TABLE on one table could be one: one lock, and one scan instead of many.
 
     Why: outside a transaction each statement waits for its lock again; inside, each may scan or rewrite again.

@@ -1,0 +1,148 @@
+"""The facts lint rests on, seen on real servers: what rewrites, what scans, and under which lock."""
+
+import pytest
+
+from tests.fixtures.migrations import hazards
+from tests.fixtures.type_changes import CHANGES, DEFINITIONS
+
+SCAN_WORDS = ("verifying table", "validating foreign key", "building index", "rewriting table")
+
+# (schema before, statement, the hazard lint names for it or None, what the server's debug lines show)
+STATEMENTS = [
+    ("create table t (a int, b int); alter table t add constraint k check (a > 0) not valid",
+     "alter table t validate constraint k, drop column b", "validate-with-stronger-lock", "verifying table"),
+    ("create table t (a int)", "alter table t alter column a set not null", "not-null-scans", "verifying table"),
+    ("create table t (a int, check (a is not null))", "alter table t alter column a set not null", None, ""),
+    ("create table t (a int, check (a is not null and a > 0))", "alter table t alter column a set not null", None, ""),
+    ("create table t (a int, check (a > 0))", "alter table t alter column a set not null", "not-null-scans",
+     "verifying table"),
+    ("create table t (a int)", "alter table t add column c int check (c > 0)", "check-scans", "verifying table"),
+    ("create table t (a int)", "alter table t add column c int default 10", None, ""),
+    ("create table t (a int)", "alter table t add column c timestamptz not null default now()", None, ""),
+    ("create table t (a int)", "alter table t add column c timestamptz default clock_timestamp()",
+     "add-column-volatile-default", "rewriting table"),
+    ("create table t (a int)", "alter table t add column c serial", "add-column-serial", "rewriting table"),
+    ("create table t (a int)", "alter table t add column c int generated always as identity", "add-column-identity",
+     "rewriting table"),
+    ("create table t (a int)", "alter table t add column c int generated always as (a * 2) stored",
+     "add-column-generated-stored", "rewriting table"),
+    ("create table t (a int); create domain d as int check (value > 0)", "alter table t add column c d",
+     "add-column-constrained-domain", "rewriting table"),
+    ("create table t (a int); create domain d as int", "alter table t add column c d", None, ""),
+    ("create table p (id int primary key); create table t (a int)", "alter table t add column c int references p (id)",
+     None, ""),
+    ("create table p (id int primary key); create table t (a int)",
+     "alter table t add foreign key (a) references p (id)", "foreign-key-scans", "validating foreign key"),
+    ("create table p (id int primary key); create table t (a int)",
+     "alter table t add foreign key (a) references p (id) not valid", None, ""),
+    ("create table t (a int); create unique index i on t (a)", "alter table t add primary key using index i",
+     "primary-key-over-nullable", "verifying table"),
+    ("create table t (a int not null); create unique index i on t (a)", "alter table t add primary key using index i",
+     None, ""),
+    ("create table t (a int)", "alter table t add unique (a)", "unique-builds-index", "building index"),
+    ("create table t (a int)", "alter table t set unlogged", "set-logged", "rewriting table"),
+    ("create table t (a int)", "alter table t set logged", None, ""),
+    ("create domain d as int; create table t (a d)", "alter domain d add check (value > 0)", "domain-constraint-scans",
+     None),
+    ("create domain d as int; create table t (a d)", "alter domain d add check (value > 0) not valid", None, ""),
+    ("create table m (a int) partition by range (a); create table c (a int)",
+     "alter table m attach partition c for values from (0) to (9)", "attach-partition", "verifying table"),
+    ("create table m (a int) partition by range (a);"
+     " create table c (a int not null, check (a >= 0 and a < 9 and a is not null))",
+     "alter table m attach partition c for values from (0) to (9)", None, ""),
+    ("create table t (a varchar(10) check (a <> ''))", "alter table t alter a type varchar(20)", "column-type-rechecks",
+     "verifying table"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "statement", "hazard", "words"), STATEMENTS, ids=[s[1] for s in STATEMENTS])
+def test_lint_says_what_the_server_does(db, before, statement, hazard, words):
+    assert hazards(statement, before=before) == ({hazard} if hazard else set())
+    db.psql(before)
+    with db.connect(autocommit=False) as connection:
+        said = []
+        connection.add_notice_handler(lambda notice: said.append(notice.message_primary or ""))
+        connection.execute("set local client_min_messages = debug1")
+        connection.execute(statement)
+        work = [line for line in said if any(word in line for word in SCAN_WORDS) and "pg_toast" not in line]
+        modes = {
+            mode
+            for (mode,) in connection.execute(
+                "select l.mode from pg_locks l join pg_class c on c.oid = l.relation"
+                " where l.pid = pg_backend_pid() and c.relkind in ('r', 'p') and c.relnamespace = 'public'::regnamespace"
+            )
+        }
+        connection.rollback()
+    if words:
+        assert any(words in line for line in work), said
+    elif words == "":
+        assert not work
+    if hazard:
+        assert modes & {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+
+
+def test_every_type_change_costs_what_the_table_says(db):
+    db.psql(DEFINITIONS)
+    wrong = []
+    with db.connect() as connection:
+        for change in CHANGES:
+            connection.execute("set timezone = 'UTC'; drop table if exists t")
+            connection.execute(f"create table t (c {change.old}, d {change.old}); create index i on t ({'c' if change.indexed else '(1)'})")
+            connection.execute(f"set timezone = '{change.zone}'")
+            nodes = "select pg_relation_filenode('t'), pg_relation_filenode('i')"
+            before = connection.execute(nodes).fetchone()
+            using = f" using {change.using}" if change.using else ""
+            connection.execute(f"alter table t alter column c type {change.new}{using}")
+            after = connection.execute(nodes).fetchone()
+            cost = "rewrite" if before[0] != after[0] else "rebuild" if before[1] != after[1] else "free"
+            if cost != change.cost:
+                wrong.append((str(change), cost))
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("before", "statement", "modes"),
+    [
+        ("create table t (a int)", "create index on t (a)", {"t": "ShareLock"}),
+        ("create table t (a int)", "create trigger x before insert on t for each row execute function suppress_redundant_updates_trigger()", {"t": "ShareRowExclusiveLock"}),
+        ("create table p (id int primary key); create table t (a int, constraint fk foreign key (a) references p)", "alter table t drop constraint fk", {"t": "AccessExclusiveLock", "p": "AccessExclusiveLock"}),
+        ("create table p (id int primary key); create table t (a int references p)", "drop table t", {"p": "AccessExclusiveLock"}),
+        ("create table m (a int) partition by range (a); create table c partition of m default", "create table d partition of m for values from (0) to (9)", {"m": "AccessExclusiveLock", "c": "AccessExclusiveLock"}),
+        ("create table m (a int) partition by range (a); create table c (a int); create table d partition of m default", "alter table m attach partition c for values from (0) to (9)", {"m": "ShareUpdateExclusiveLock", "c": "AccessExclusiveLock", "d": "AccessExclusiveLock"}),
+        ("create table m (a int) partition by range (a); create table c partition of m for values from (0) to (9)", "alter table m detach partition c", {"m": "AccessExclusiveLock", "c": "AccessExclusiveLock"}),
+        ("create table t (a int, constraint k check (a > 0) not valid)", "alter table t validate constraint k", {"t": "ShareUpdateExclusiveLock"}),
+        ("create table t (a int)", "alter table t set (fillfactor = 90)", {"t": "ShareUpdateExclusiveLock"}),
+        ("create table t (a int)", "alter table t alter a set statistics 10", {"t": "ShareUpdateExclusiveLock"}),
+        ("create table t (a int)", "alter table t alter a set default 1", {"t": "AccessExclusiveLock"}),
+        ("create table t (a int); create index i on t (a)", "drop index i", {"t": "AccessExclusiveLock"}),
+        ("create table t (a int); create table u (a int)", "lock table t", {"t": "AccessExclusiveLock"}),
+    ],
+)  # fmt: skip
+def test_locks_are_the_servers(db, before, statement, modes):
+    from dbkit.postgres import ddl
+    from dbkit.postgres.migrate.evolve import apply
+    from dbkit.postgres.migrate.locks import locks
+    from dbkit.postgres.migrate.reading import read
+    from dbkit.postgres.migrate.schema import Schema
+
+    db.psql(before)
+    with db.connect(autocommit=False) as connection:
+        connection.execute(statement)
+        held = {}
+        for name, mode in connection.execute(
+            "select c.relname, l.mode from pg_locks l join pg_class c on c.oid = l.relation"
+            " where l.pid = pg_backend_pid() and l.granted"
+        ):
+            held.setdefault(name, set()).add(mode)
+        connection.rollback()
+    schema = Schema()
+    for made in ddl.parse(before):
+        for action in read(made):
+            apply(schema, action)
+    said = {}
+    for action in read(ddl.parse(statement)[0]):
+        for name, mode in locks(action, schema, 15):
+            said[name.name] = max(mode, said.get(name.name, mode))
+    for name, mode in modes.items():
+        assert mode in held[name]
+        assert said[name].words.title().replace(" ", "") + "Lock" == mode
