@@ -47,8 +47,8 @@ STATEMENTS = [
     ("create domain d as int; create table t (a d)", "alter domain d add check (value > 0) not valid", None, ""),
     ("create table m (a int) partition by range (a); create table c (a int)",
      "alter table m attach partition c for values from (0) to (9)", "attach-partition", "verifying table"),
-    ("create table m (a int) partition by range (a);"
-     " create table c (a int not null, check (a >= 0 and a < 9 and a is not null))",
+    (("create table m (a int) partition by range (a);"
+     " create table c (a int not null, check (a >= 0 and a < 9 and a is not null))"),
      "alter table m attach partition c for values from (0) to (9)", None, ""),
     ("create table t (a varchar(10) check (a <> ''))", "alter table t alter a type varchar(20)", "column-type-rechecks",
      "verifying table"),
@@ -87,7 +87,9 @@ def test_every_type_change_costs_what_the_table_says(db):
     with db.connect() as connection:
         for change in CHANGES:
             connection.execute("set timezone = 'UTC'; drop table if exists t")
-            connection.execute(f"create table t (c {change.old}, d {change.old}); create index i on t ({'c' if change.indexed else '(1)'})")
+            connection.execute(
+                f"create table t (c {change.old}, d {change.old}); create index i on t ({'c' if change.indexed else '(1)'})"
+            )
             connection.execute(f"set timezone = '{change.zone}'")
             nodes = "select pg_relation_filenode('t'), pg_relation_filenode('i')"
             before = connection.execute(nodes).fetchone()
