@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from dbkit.errors import DbkitError, Interrupted, Refused, Stopped
 from dbkit.model import Json
@@ -65,6 +65,10 @@ class Record:
     """Whether its lock is held right now."""
 
 
+Log: TypeAlias = "Callable[[str, Mapping[str, Json]], None]"
+"""Takes an event's name and what there is to tell about it."""
+
+
 class Aborted(Stopped):
     """Stopped for good, on request: the job will not be taken up again."""
 
@@ -81,12 +85,15 @@ class Job(Protocol):
         """Everything `dbkit job resume` needs to make the job again; no secrets."""
         ...
 
-    def ticks(self, cursor: Mapping[str, Any]) -> Generator[Tick, None, None]:
-        """Do the work. Closing the generator must leave a state from which `ticks(last cursor)` goes on."""
+    def ticks(self, cursor: Mapping[str, Any], log: Log) -> Generator[Tick, None, None]:
+        """Do the work. Closing the generator must leave a state from which `ticks(last cursor)` goes on.
+
+        `log` appends to the job's history; it is called by the generator itself, never by another thread.
+        """
         ...
 
     def cancel(self) -> None:
-        """Called from a signal handler's thread on the second signal: cancel running statements now."""
+        """Called inside a signal handler on the second signal: leave now, without tidying up. Only sets a flag."""
         ...
 
 
@@ -151,9 +158,8 @@ def run(job: Job, store: Store, hooks: Hooks | None = None) -> Record:
     held = hooks or Hooks()
     _lock(job, store, held)
     try:
-        record = store.begin(job)
         with _signals(job) as received:
-            return _drive(job, store, record, held, received)
+            return _drive(job, store, store.begin(job), held, received)
     finally:
         store.unlock(job.key)
 
@@ -173,7 +179,7 @@ def _lock(job: Job, store: Store, hooks: Hooks) -> None:
 def _drive(job: Job, store: Store, record: Record, hooks: Hooks, received: list[int]) -> Record:
     began = saved = hooks.clock()
     tick = Tick(record.done, record.total, record.note)
-    work = job.ticks(record.cursor)
+    work = job.ticks(record.cursor, lambda event, detail: store.log(record, event, detail))
     try:
         for tick in work:
             now = hooks.clock()

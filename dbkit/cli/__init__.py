@@ -14,7 +14,7 @@ import typer
 
 from dbkit import __version__
 from dbkit.cli import apply, audit, demo, doctor, explain, index, job, migrate, policy
-from dbkit.errors import EXIT_BROKEN, DbkitError
+from dbkit.errors import EXIT_BROKEN, EXIT_INTERRUPTED, DbkitError
 
 app = typer.Typer(
     name="dbkit",
@@ -68,6 +68,9 @@ def main() -> None:
             raise
         print("\n".join(error.lines()), file=sys.stderr)
         sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted before anything was changed", file=sys.stderr)
+        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)

@@ -8,12 +8,37 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from dbkit.cli import output, targets
-from dbkit.cli.options import Config, DryRun, Dsn, Format, OutputFormat, Outputs, Quiet, TargetNames, Yes
+from dbkit.cli.options import (
+    Config,
+    DryRun,
+    Dsn,
+    FailOn,
+    FailOnOption,
+    Format,
+    OutputFormat,
+    Outputs,
+    Quiet,
+    TargetNames,
+    Yes,
+)
 from dbkit.errors import UsageError
 from dbkit.settings import Target
 
 if TYPE_CHECKING:
     from dbkit.plan import Plan
+    from dbkit.postgres.apply import Knobs
+
+Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="Tables worked on side by side.")]
+Wait = Annotated[
+    str, typer.Option("--wait", help="How long to let old transactions end before each build.", metavar="TIME")
+]
+MaxWait = Annotated[
+    str,
+    typer.Option(
+        "--max-wait", help="How long a running build may wait for others before it is cancelled.", metavar="TIME"
+    ),
+]
+Deadline = Annotated[str, typer.Option("--deadline", help="The longest one statement may take.", metavar="TIME")]
 
 
 def apply(
@@ -21,20 +46,27 @@ def apply(
     target: TargetNames = None,
     dsn: Dsn = None,
     config: Config = None,
-    jobs: Annotated[int, typer.Option("--jobs", min=1, max=16, help="Tables worked on side by side.")] = 1,
-    wait: Annotated[str, typer.Option("--wait", help="How long to let old transactions end before a build.")] = "30s",
-    deadline: Annotated[str, typer.Option("--deadline", help="The longest one build may take.")] = "6h",
+    jobs: Jobs = 1,
+    wait: Wait = "30s",
+    max_wait: MaxWait = "1h",
+    deadline: Deadline = "6h",
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
     quiet: Quiet = False,
     dry_run: DryRun = False,
     yes: Yes = False,
 ) -> None:
-    """Execute a reviewed plan. The saved file is the approval; a plan that time has overtaken is refused.
+    """Carry out a reviewed plan. The saved file is the approval; a plan that time has overtaken is refused.
+
+    Ctrl-C cancels what is being built, removes its remains and leaves (exit 130); a second one leaves at once.
+    Killed or cut off, the same command goes on where it was.
 
     Examples:
 
       dbkit apply plan.json -t prod
+
+      dbkit apply plan.json --jobs 4 --max-wait 10min -o applied.html
 
       dbkit apply plan.json --dry-run
     """
@@ -47,32 +79,40 @@ def apply(
         print(plans.text(made), end="")
         return
     _, chosen = targets.one_target(target, dsn, config)
-    execute(made, chosen, jobs=jobs, wait=wait, deadline=deadline, fmt=fmt, outputs=outputs, quiet=quiet)
+    execute(made, chosen, knobs(jobs, wait, max_wait, deadline), fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
+
+
+def knobs(jobs: int, wait: str, max_wait: str, deadline: str) -> Knobs:
+    """The flags as numbers. Raises UsageError."""
+    from dbkit.postgres.apply import Knobs
+    from dbkit.postgres.indexes.watch import Limits
+    from dbkit.sizes import parse_seconds
+
+    try:
+        return Knobs(jobs, Limits(parse_seconds(wait), parse_seconds(max_wait), parse_seconds(deadline)))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def execute(
     plan: Plan,
     target: Target,
+    how: Knobs,
     *,
-    jobs: int,
-    wait: str,
-    deadline: str,
-    fmt: Format,
-    outputs: list[Path] | None,
-    quiet: bool,
+    fmt: Format = Format.TEXT,
+    outputs: list[Path] | None = None,
+    fail_on: FailOn = FailOn.ERROR,
+    quiet: bool = False,
 ) -> None:
-    """Run a plan, show what became of it and leave with its exit code."""
-    from dbkit.postgres.apply import Knobs
-    from dbkit.postgres.apply import apply as run_plan
-    from dbkit.sizes import parse_seconds
+    """Carry out a plan, show what became of it and leave with its exit code."""
+    from dbkit.postgres.apply import apply as carry_out
 
-    try:
-        knobs = Knobs(jobs, parse_seconds(wait), parse_seconds(deadline))
-    except ValueError as error:
-        raise UsageError(str(error)) from None
     progress = targets.Progress(quiet=quiet)
     try:
-        report = run_plan(plan, target, knobs, progress)
+        applied = carry_out(plan, target, how, progress)
     finally:
         progress.close()
-    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, verbose=True))
+    code = output.deliver(applied.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
+    if applied.error is not None:
+        raise applied.error
+    raise typer.Exit(code)

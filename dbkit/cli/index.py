@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from dbkit.cli import output, targets
+from dbkit.cli import index_apply, output, targets
+from dbkit.cli.index_apply import Files
 from dbkit.cli.options import (
     Config,
     Dsn,
@@ -18,23 +19,13 @@ from dbkit.cli.options import (
     OutputFormat,
     Outputs,
     PolicyName,
-    Quiet,
     TargetNames,
     Verbose,
-    Yes,
 )
 from dbkit.errors import EXIT_FINDINGS, UsageError
 from dbkit.settings import Settings, Target
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Plan, build and check indexes without blocking.")
-
-Files = Annotated[
-    list[Path] | None,
-    typer.Option("--file", help="Files or folders of wanted create index statements.", metavar="PATH"),
-]
-Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="Tables built side by side.")]
-Wait = Annotated[str, typer.Option("--wait", help="How long to let old transactions end before a build.")]
-Deadline = Annotated[str, typer.Option("--deadline", help="The longest one build may take.")]
 
 
 @app.command()
@@ -117,38 +108,7 @@ def status(
     raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=verbose))
 
 
-@app.command()
-def apply(
-    target: TargetNames = None,
-    dsn: Dsn = None,
-    config: Config = None,
-    file: Files = None,
-    jobs: Jobs = 1,
-    wait: Wait = "30s",
-    deadline: Deadline = "6h",
-    fmt: OutputFormat = Format.TEXT,
-    outputs: Outputs = None,
-    quiet: Quiet = False,
-    yes: Yes = False,
-) -> None:
-    """Plan and build the wanted indexes, concurrently and verified. Stopped at any moment, it goes on where it was.
-
-    Examples:
-
-      dbkit index apply -t prod --jobs 2
-
-      dbkit index apply --dsn postgresql://dba@db/app --yes
-    """
-    from dbkit.cli.apply import execute
-    from dbkit.report import plans
-
-    held, chosen = targets.one_target(target, dsn, config)
-    made = make_plan(held, chosen, file)
-    output.note(plans.text(made), quiet=quiet)
-    if made.steps:
-        targets.confirm(f"Apply {len(made.steps)} steps to {made.target.database}?", yes=yes)
-    execute(made, chosen, jobs=jobs, wait=wait, deadline=deadline, fmt=fmt, outputs=outputs, quiet=quiet)
-
+app.command("apply")(index_apply.apply)
 
 STATUS_RULES = ("missing", "other-definition", "name-taken", "cannot-build", "not-visible", "invalid", "building")
 

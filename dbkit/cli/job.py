@@ -1,130 +1,213 @@
-"""`dbkit job`: long pieces of work, seen from outside."""
+"""`dbkit job`: long pieces of work, seen and steered from outside."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from dbkit.cli import targets
-from dbkit.cli.options import Config, Dsn, Format, OutputFormat, Quiet, TargetNames
+from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import Refused, UsageError
+from dbkit.settings import Target
+
+if TYPE_CHECKING:
+    from dbkit.job import Record
+    from dbkit.postgres.jobstore import PostgresStore
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect, pause, resume and abort jobs.")
-JobId = Annotated[int, typer.Argument(help="The number that `dbkit job list` shows.")]
+JobId = Annotated[int, typer.Argument(help="The number that `dbkit job list` shows.", metavar="ID")]
 
 
 @app.command("list")
 def list_(target: TargetNames = None, dsn: Dsn = None, config: Config = None, fmt: OutputFormat = Format.TEXT) -> None:
-    """List the jobs of a database, newest first.
+    """List the jobs of a database, newest first. One that says running without a runner is shown as interrupted.
 
     Examples:
 
       dbkit job list -t prod
-    """
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.jobstore import PostgresStore
 
-    _, chosen = targets.one_target(target, dsn, config)
-    with connect(chosen, purpose="job") as connection:
-        records = PostgresStore(connection).records()
+      dbkit job list --format json
+    """
+    _known(fmt)
+    with _store(target, dsn, config) as (store, _):
+        records = store.records()
     if fmt is Format.JSON:
-        rows = [{"id": r.id, "kind": r.kind, "status": state(r), "done": r.done, "total": r.total} for r in records]
-        print(json.dumps(rows, indent=2))
+        print(json.dumps({"jobs": [_data(r) for r in records]}, indent=2, ensure_ascii=False))
         return
-    for r in records:
-        print(f"{r.id}  {r.kind}  {state(r)}  {r.done:g}/{r.total or 0:g}  {r.updated}  {r.note}")
-    if not records:
+    rows = [(str(r.id), r.kind, state(r), _share(r), r.updated, r.runner, r.note) for r in records]
+    if not rows:
         print("no job has run in this database")
+        return
+    head = ("id", "kind", "state", "done", "last progress", "runner", "note")
+    widths = [max(len(row[n]) for row in (head, *rows)) for n in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
 
 
 @app.command()
-def show(job_id: JobId, target: TargetNames = None, dsn: Dsn = None, config: Config = None) -> None:
-    """Tell the story of one job: what was decided, when and why.
+def show(
+    job_id: JobId,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    fmt: OutputFormat = Format.TEXT,
+) -> None:
+    """Tell the story of one job: who ran it, what was decided, when and why.
 
     Examples:
 
       dbkit job show 3 -t prod
-    """
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.jobstore import PostgresStore
 
-    _, chosen = targets.one_target(target, dsn, config)
-    with connect(chosen, purpose="job") as connection:
-        store = PostgresStore(connection)
-        record = store.get(job_id)
-        events = store.events(job_id)
-    print(f"job {record.id}: {record.kind}, {state(record)}, {record.done:g} of {record.total or 0:g}; {record.note}")
-    print(f"run by {record.runner}, started {record.started}, last heard of {record.updated}")
+      dbkit job show 3 --format json
+    """
+    _known(fmt)
+    with _store(target, dsn, config) as (store, _):
+        record, runs, events = store.get(job_id), store.runs(job_id), store.events(job_id)
+    if fmt is Format.JSON:
+        told = {"job": {**_data(record), "spec": record.spec}, "runs": runs, "events": events}
+        print(json.dumps(told, indent=2, ensure_ascii=False, default=str))
+        return
+    print(f"job {record.id}: {record.kind}, {state(record)}, {_share(record)} done")
+    if record.note:
+        print(f"  {record.note}")
+    for run in runs:
+        ended = f"{run['outcome']} {run['finished']}" if run["finished"] else "not ended by itself"
+        print(f"run {run['id']}: {run['runner']} as {run['role']} from {run['client']}, {run['tool']}")
+        print(f"  plan {run['plan_hash']}, started {run['started']}, {ended}, waited {run['waited_seconds']:.1f} s")
     for event in events:
-        print(f"  {event['at']}  {event['event']}  {json.dumps(event['detail'])}")
+        print(f"  {event['at']}  {event['event']}{_told(event['detail'])}")
 
 
 @app.command()
 def pause(job_id: JobId, target: TargetNames = None, dsn: Dsn = None, config: Config = None) -> None:
-    """Ask the runner of a job to stop in a safe state.
+    """Ask the runner of a job to stop in a safe state; `dbkit job resume` goes on.
+
+    A concurrent build cannot be held: it is cancelled and its remains are removed. What was finished stays.
 
     Examples:
 
       dbkit job pause 3 -t prod
     """
-    _ask(job_id, "pause", target, dsn, config)
+    with _store(target, dsn, config) as (store, _):
+        record = store.get(job_id)
+        _refuse_ended(record)
+        if store.request(record, "pause"):
+            raise Refused(
+                f"job {job_id} is {state(record)}: nobody runs it", hint=f"`dbkit job resume {job_id}` goes on"
+            )
+    print(f"job {job_id} was asked to pause; its runner {record.runner} stops within seconds")
 
 
 @app.command()
 def abort(job_id: JobId, target: TargetNames = None, dsn: Dsn = None, config: Config = None) -> None:
-    """Ask the runner of a job to stop for good; it removes what it left half-built.
+    """End a job for good. Its runner cancels what it builds and removes the remains; finished indexes stay.
 
     Examples:
 
       dbkit job abort 3 -t prod
     """
-    _ask(job_id, "abort", target, dsn, config)
+    with _store(target, dsn, config) as (store, _):
+        record = store.get(job_id)
+        _refuse_ended(record)
+        ended = store.request(record, "abort")
+    told = "is aborted" if ended else f"was asked to abort; its runner {record.runner} stops within seconds"
+    print(f"job {job_id} {told}")
 
 
 @app.command()
 def resume(
-    job_id: JobId, target: TargetNames = None, dsn: Dsn = None, config: Config = None, quiet: Quiet = False
+    job_id: JobId,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
 ) -> None:
-    """Go on with a job that was paused, interrupted or killed.
+    """Go on with a job that was paused, interrupted, killed or failed, with its plan and limits.
 
     Examples:
 
       dbkit job resume 3 -t prod
+
+      dbkit job resume 3 -o applied.json
     """
     from dbkit.cli.apply import execute
     from dbkit.plan import from_data
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.jobstore import PostgresStore
+    from dbkit.postgres.apply import Knobs
 
-    _, chosen = targets.one_target(target, dsn, config)
-    with connect(chosen, purpose="job") as connection:
-        record = PostgresStore(connection).get(job_id)
-    if record.status.value in ("done", "aborted"):
-        raise Refused(f"job {job_id} is {record.status.value}", hint="make a new plan")
-    if "plan" not in record.spec:
-        raise UsageError(f"job {job_id} holds no plan")
-    plan = from_data(record.spec["plan"], f"job {job_id}")
-    jobs = int(record.spec.get("jobs", 1))
-    execute(plan, chosen, jobs=jobs, wait="30s", deadline="6h", fmt=Format.TEXT, outputs=None, quiet=quiet)
-
-
-def state(record: object) -> str:
-    """The status as people see it: a running row that nobody runs is interrupted."""
-    status, alive = str(getattr(record, "status", "")), bool(getattr(record, "alive", False))
-    return "interrupted" if status == "running" and not alive else status
-
-
-def _ask(job_id: int, what: str, target: list[str] | None, dsn: str | None, config: Config) -> None:
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.jobstore import PostgresStore
-
-    _, chosen = targets.one_target(target, dsn, config)
-    with connect(chosen, purpose="job") as connection:
-        store = PostgresStore(connection)
+    with _store(target, dsn, config) as (store, chosen):
         record = store.get(job_id)
-        if state(record) != "running":
-            raise Refused(f"job {job_id} is {state(record)}, nobody runs it", hint="`dbkit job list`")
-        store.request(job_id, what)
-    print(f"job {job_id} was asked to {what}")
+    _refuse_ended(record)
+    if "plan" not in record.spec:
+        raise UsageError(f"job {job_id} holds no plan", hint="it was started by another version of dbkit")
+    plan = from_data(record.spec["plan"], f"job {job_id}")
+    how = Knobs.of_spec(record.spec, resume=job_id)
+    execute(plan, chosen, how, fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
+
+
+def state(record: Record) -> str:
+    """The status as people see it: a running row that nobody runs is interrupted."""
+    return "interrupted" if record.status.value == "running" and not record.alive else record.status.value
+
+
+@contextmanager
+def _store(target: list[str] | None, dsn: str | None, config: Path | None) -> Generator[tuple[PostgresStore, Target]]:
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.jobstore import PostgresStore
+
+    _, chosen = targets.one_target(target, dsn, config)
+    with connect(chosen, purpose="job") as connection:
+        yield PostgresStore(connection), chosen
+
+
+def _known(fmt: Format) -> None:
+    if fmt not in (Format.TEXT, Format.JSON):
+        raise UsageError(f"jobs are not written as {fmt.value}", hint="use --format text or json")
+
+
+def _refuse_ended(record: Record) -> None:
+    if record.status.value in ("done", "aborted"):
+        raise Refused(f"job {record.id} is {record.status.value}", hint="`dbkit index plan` shows what is left to do")
+
+
+def _data(record: Record) -> dict[str, Any]:
+    return {
+        "id": record.id,
+        "kind": record.kind,
+        "state": state(record),
+        "done": record.done,
+        "total": record.total,
+        "note": record.note,
+        "runner": record.runner,
+        "requested": record.requested,
+        "started": record.started,
+        "updated": record.updated,
+    }
+
+
+def _share(record: Record) -> str:
+    return f"{record.done:g} of {record.total:g}" if record.total is not None else f"{record.done:g}"
+
+
+def _told(detail: Mapping[str, Any]) -> str:
+    """An event's facts on one line; a blocker in words."""
+    parts: list[str] = []
+    for name, value in detail.items():
+        if name == "blocker" and isinstance(value, dict):
+            if "told" in detail:
+                continue
+            shown = f"pid {value.get('pid')} ({value.get('user')}, {value.get('application')})"  # pyright: ignore[reportUnknownMemberType]
+            parts.append(f"by {shown}")
+        elif name == "object":
+            parts.insert(0, str(value))
+        elif value not in (None, ""):
+            shown = f"{value:.1f} s" if name in ("seconds", "waited") else str(value)
+            parts.append(f"{name}: {shown}")
+    return f"  {'; '.join(parts)}" if parts else ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -83,7 +84,9 @@ class Progress:
         total = f" of {tick.total:g}" if tick.total else ""
         line = f"job {record.id}: {tick.done:g}{total} done after {now - self._began:.0f} s {tick.note}"
         end = "" if self._terminal else "\n"
-        print(f"\r\x1b[K{line[:150]}" if self._terminal else line, end=end, file=sys.stderr, flush=True)
+        if self._terminal:
+            line = f"\r\x1b[K{line[: shutil.get_terminal_size().columns - 1]}"
+        print(line, end=end, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Leave the rewritten line."""

@@ -20,7 +20,8 @@ from dbkit.settings import Target
 
 Connection: TypeAlias = "psycopg.Connection[TupleRow]"
 
-CONNECT_TIMEOUT: Final = 10
+PATIENCE: Final = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
+"""A build says nothing for hours: without keepalives a firewall forgets it, and a dead peer is never noticed."""
 OLDEST: Final = 140000
 
 
@@ -64,8 +65,8 @@ def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Co
     """Open a pinned session. `purpose` is added to application_name. Raises Unreachable with a hint that fits."""
     name = f"dbkit {purpose}".strip()
     full = parse(target.dsn(), fallback_application_name=name, application_name=name)
-    if "connect_timeout" not in conninfo.conninfo_to_dict(full):
-        full = parse(full, connect_timeout=CONNECT_TIMEOUT)
+    given = conninfo.conninfo_to_dict(full)
+    full = parse(full, **{name: value for name, value in PATIENCE.items() if name not in given})
     try:
         connection = psycopg.connect(full, autocommit=True, prepare_threshold=None)
     except psycopg.Error as error:
@@ -86,6 +87,7 @@ def pin(connection: Connection) -> None:
         ("statement_timeout", "0"),
         ("lock_timeout", "0"),
         ("idle_in_transaction_session_timeout", "0"),
+        ("idle_session_timeout", "0"),
         ("client_min_messages", "warning"),
     ]
     if connection.info.server_version >= 170000:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dbkit.plan import Plan, PlanTarget, Problem, Step
@@ -115,6 +115,9 @@ def _drafts(state: IndexState) -> Iterator[_Draft]:
         if state.actual is not None:
             yield _drop(state.actual, state.table.qualified)
         yield _create(state)
+    elif state.state is State.BUILDING and state.build is not None:
+        told = f"is being built by pid {state.build.pid}: apply waits for that, and builds only if it fails"
+        yield replace(_create(state), note=told)
     elif state.state is State.MISSING:
         yield _create(state)
 

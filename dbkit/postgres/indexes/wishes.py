@@ -1,0 +1,107 @@
+"""One wanted index, from whatever is there to verified: look, take the steps, look again, until nothing is left to do.
+
+So a run that was killed, a build that outlived its client, and a half-attached partitioned index need no case of their
+own. Success is what the catalogue says afterwards, never what a statement returned.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from dbkit.errors import Broken, Refused, Stopped
+from dbkit.plan import Plan, Step
+from dbkit.postgres.catalog import quoted
+from dbkit.postgres.indexes import desired, planning
+from dbkit.postgres.indexes.audit import settled
+from dbkit.postgres.indexes.build import Builder, Overtaken
+from dbkit.postgres.indexes.compare import IndexState, Observed, State, observe
+from dbkit.postgres.indexes.desired import Wanted
+from dbkit.postgres.indexes.outcome import Outcome
+
+ROUNDS = 5
+"""How often the steps may be taken without the catalogue becoming as wanted: each round met somebody's change."""
+
+
+def of_plan(plan: Plan) -> dict[tuple[str | None, str], Wanted]:
+    """The wishes a plan carries, by schema and name."""
+    found = [w for entry in plan.data.get("wanted", []) for w in desired.read(entry["sql"], entry["file"])]
+    return {(w.schema, w.name): w for w in found}
+
+
+def settle(builder: Builder, wanted: Wanted, outcome: Outcome) -> None:
+    """Bring one wanted index about. Raises Stopped, Refused or Broken; returns when the server has it as wanted."""
+    began, rounds, told = time.monotonic(), 0, ""
+    while not builder.watch.stopping:
+        builder.connection.execute("set search_path = pg_catalog")
+        observed = observe(builder.connection, builder.server, [wanted])
+        state = observed.states[0]
+        if settled(state):
+            _after(builder, state, outcome)
+            return
+        if state.state in planning.RULES:
+            raise Refused(f"{state.object} cannot be built", why=state.detail, hint=state.hint or None)
+        steps = _free(observed, planning.plan(observed, builder.target.name).steps)
+        if not steps:
+            told = _reattach(builder, state, observed, began, told)
+            continue
+        if rounds == ROUNDS:
+            raise Broken(
+                f"{state.object} does not become as wanted",
+                why=f"after {rounds} rounds it is {state.state.value}: {state.detail}",
+                hint="another session changes it at the same time: find out who, then run the same command again",
+            )
+        rounds += 1
+        for step in steps:
+            try:
+                builder.run(step, outcome, observed.search_path, _table(step, state))
+            except Overtaken as error:
+                if rounds == ROUNDS:
+                    raise
+                builder.watch.say("look again", object=step.object, why=error.why)
+                break
+    raise Stopped(f"{wanted.name} was not reached: the run is being stopped")
+
+
+def _free(observed: Observed, steps: tuple[Step, ...]) -> tuple[Step, ...]:
+    """The steps before the first one that needs an index which another session is building now."""
+    building = {b.index_oid for b in observed.builds}
+    held = {i.qualified for i in observed.indexes if i.oid in building}
+    for position, step in enumerate(steps):
+        if step.object in held:
+            # Other partitions need not wait for it; what is attached or built after it comes in the next round.
+            rest = [s for s in steps[position:] if s.object not in held and s.action in ("create-index", "drop-index")]
+            return (*steps[:position], *rest)
+    return steps
+
+
+def _reattach(builder: Builder, state: IndexState, observed: Observed, began: float, told: str) -> str:
+    builds = [b for b in observed.builds if state.build is None or b.pid == state.build.pid]
+    build = builds[0] if builds else None
+    whose = f"pid {build.pid} ({build.username or 'user hidden'}), {build.phase}" if build else "its last phase"
+    with builder.watch.waiting(state.object) as note:
+        note(f"{state.object}: is being built by another session: {whose}")
+        if not told:
+            builder.watch.say(
+                "re-attached", object=state.object, why=f"a build is still running on the server: {whose}"
+            )
+        builder.wait(state.object, began)
+    return whose
+
+
+def _table(step: Step, state: IndexState) -> int:
+    """The oid of the table a step locks: the partition's own, or the wanted index's table."""
+    places: Mapping[str, int] = {leaf.partition.qualified: leaf.partition.oid for leaf in state.leaves}
+    on = step.lock.partition(" on ")[2].partition(",")[0]
+    return places.get(on, state.table.oid if state.table else 0)
+
+
+def _after(builder: Builder, state: IndexState, outcome: Outcome) -> None:
+    """Expression indexes bring statistics of their own, which exist only after ANALYZE."""
+    index, table = state.equal or state.actual, state.table
+    built = any(r.action == "create-index" and r.outcome == "done" for r in outcome.ran)
+    if state.state is State.OK and built and index and index.expressions and table:
+        builder.watch.say("analyze", object=quoted(table.schema, table.name), why="an index on an expression is new")
+        builder.analyze(table.schema, table.name, outcome)
+    if outcome.ran:
+        builder.watch.say("verified", object=state.object, state=state.state.value)
