@@ -1,8 +1,10 @@
--- Extensions dbkit makes use of, and whether they are installed in this database or could be.
--- Rights: none.
+-- Extensions dbkit makes use of: installed in this database, or to be had, and whether the server has them loaded.
+-- Rights: none. A library named in shared_preload_libraries shows itself by its settings.
 select
-  a.name::text as name,
-  a.installed_version is not null as installed
-from pg_catalog.pg_available_extensions a
-where a.name in ('pg_stat_statements', 'pg_trgm', 'hypopg', 'pgstattuple')
-order by a.name
+  wanted.name,
+  a.installed_version::text as installed,
+  a.default_version::text as available,
+  exists (select from pg_catalog.pg_settings s where s.name like wanted.name || '.%') as loaded
+from (values ('hypopg'), ('pg_stat_statements'), ('pg_trgm'), ('pgstattuple')) as wanted (name)
+left join pg_catalog.pg_available_extensions a on a.name = wanted.name
+order by wanted.name

@@ -16,13 +16,17 @@ select
   f.relname::text as parent_name,
   f.oid::bigint as parent_oid,
   t.reltuples::float8 as table_tuples,
-  coalesce(s.n_tup_upd + s.n_tup_del, 0)::bigint as parent_changes
+  (
+    select coalesce(sum(s.n_tup_upd + s.n_tup_del), 0)
+    from pg_catalog.pg_stat_all_tables s
+    where s.relid = f.oid
+      or s.relid in (select p.relid from pg_catalog.pg_partition_tree(f.oid) p)
+  )::bigint as parent_changes
 from pg_catalog.pg_constraint con
 join pg_catalog.pg_class t on t.oid = con.conrelid
 join pg_catalog.pg_namespace tn on tn.oid = t.relnamespace
 join pg_catalog.pg_class f on f.oid = con.confrelid
 join pg_catalog.pg_namespace fn on fn.oid = f.relnamespace
-left join pg_catalog.pg_stat_all_tables s on s.relid = f.oid
 where con.contype = 'f'
   and con.conparentid = 0
   and tn.nspname not in ('pg_catalog', 'information_schema', 'dbkit')

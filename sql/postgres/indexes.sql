@@ -30,8 +30,9 @@ select
     order by k.position
   ) as columns,
   array(
-    select opcn.nspname || '.' || opc.opcname
+    select opcn.nspname || '.' || opc.opcname || coalesce('(' || array_to_string(a.attoptions, ', ') || ')', '')
     from unnest(i.indclass::oid[]) with ordinality k(opclass, position)
+    join pg_catalog.pg_attribute a on a.attrelid = i.indexrelid and a.attnum = k.position
     join pg_catalog.pg_opclass opc on opc.oid = k.opclass
     join pg_catalog.pg_namespace opcn on opcn.oid = opc.opcnamespace
     order by k.position

@@ -2,58 +2,120 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
-from dbkit import assets
-from dbkit.exhibits import Table
+from dbkit.exhibits import Bar, Bars, Exhibit, Table
 from dbkit.model import Evidence, Finding, Fix, Json, Location, Passed, Report, Skipped, TargetInfo
 from dbkit.policy import Policy
-from dbkit.postgres import catalog
-from dbkit.postgres.connect import Connection, fetch, require_supported, server
-from dbkit.postgres.indexes.compare import IndexState, Observed, State, observe
+from dbkit.postgres.connect import Connection, require_supported, server
+from dbkit.postgres.indexes import snapshot
+from dbkit.postgres.indexes.compare import IndexState, State, observe
 from dbkit.postgres.indexes.desired import Wanted
-from dbkit.postgres.indexes.rules import health, wanted
-from dbkit.postgres.indexes.rules.declare import Verdict
-from dbkit.postgres.indexes.rules.health import Scene, UnusedLimits
+from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES
+from dbkit.postgres.indexes.rules.bloat import BloatLimits, bloated
+from dbkit.postgres.indexes.rules.declare import Blind, Remedy, Verdict
+from dbkit.postgres.indexes.rules.documented import undocumented
+from dbkit.postgres.indexes.rules.scene import Scene
+from dbkit.postgres.indexes.rules.usage import documented_unused
 from dbkit.rules import Rule, Selection
+from dbkit.settings import Target
+from dbkit.sizes import format_bytes
+
+SHOWN: Final = 15
+WASTE: Final = {
+    "pg.index-invalid": "invalid",
+    "pg.index-duplicate": "duplicate",
+    "pg.index-redundant-prefix": "beginning of another",
+    "pg.index-unused": "unused",
+    "pg.index-bloated": "empty pages",
+}
 
 
-def audit(connection: Connection, name: str, wishes: Sequence[Wanted], policy: Policy, selection: Selection) -> Report:
+NEED_WISHES: Final = (*WANTED_RULES, documented_unused, undocumented)
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A report on one database, with what a fix plan needs: remedies by fingerprint, and the scene."""
+
+    report: Report
+    remedies: Mapping[str, Remedy]
+    scene: Scene
+
+
+def audit(
+    connection: Connection,
+    name: str,
+    wishes: Sequence[Wanted],
+    policy: Policy,
+    selection: Selection,
+    replicas: Sequence[Target] = (),
+) -> Report:
     """Everything the index rules have to say about one database."""
+    return judge(connection, name, wishes, policy, selection, replicas).report
+
+
+def judge(
+    connection: Connection,
+    name: str,
+    wishes: Sequence[Wanted],
+    policy: Policy,
+    selection: Selection,
+    replicas: Sequence[Target] = (),
+    *,
+    assumed: bool = False,
+) -> Judged:
+    """As `audit`, with the remedies. `assumed`: nobody named these wishes, they are those that ship with dbkit."""
     found = server(connection)
     require_supported(found)
-    observed = observe(connection, found, wishes)
-    scene = Scene(
-        indexes=observed.indexes,
-        foreign_keys=catalog.foreign_keys(connection),
-        builds=observed.builds,
-        states=observed.states,
-        stats_since=fetch(connection, assets.query("postgres/stats_since"))[0]["stats_reset"],
-        sees_builds=found.reads_all_stats or not any(b.table_oid is None for b in observed.builds),
-    )
+    states = observe(connection, found, wishes).states
+    strange = _strange(states) if assumed else ""
+    states = () if strange else states
+    sizes = policy.limits(bloated, BloatLimits) if _wants(bloated, policy, selection) else None
+    scene = snapshot.read(connection, found, name, states, snapshot.Asked(replicas, sizes))
+    report, remedies = apply_rules(scene, name, policy, selection, strange)
+    report = replace(report, targets=(TargetInfo(name, "postgres", found.version_text),))
+    return Judged(report, remedies, scene)
+
+
+def apply_rules(
+    scene: Scene, name: str, policy: Policy, selection: Selection, no_wishes: str = ""
+) -> tuple[Report, dict[str, Remedy]]:
+    """What the selected rules say of a scene, and the remedies by fingerprint. Reads nothing.
+
+    `no_wishes` says why there is no wanted set to hold the database against.
+    """
     findings: list[Finding] = []
     passed: list[Passed] = []
     skipped: list[Skipped] = []
-    for rule, verdicts in _verdicts(scene, policy):
-        if not selection.wants(rule, switched_on=policy.switched_on(rule)):
+    remedies: dict[str, Remedy] = {}
+    for rule in (*WANTED_RULES, *HEALTH_RULES):
+        if not _wants(rule, policy, selection):
             continue
-        held = [_finding(rule, v, place, name, policy) for v, place in verdicts]
-        findings += held
-        blind = rule.id in ("pg.index-invalid", "pg.index-building") and not scene.sees_builds
-        if blind:
-            reason = f"other roles' builds are hidden: grant pg_read_all_stats to {catalog.quote(found.user)}"
-            skipped.append(Skipped(rule.id, name, reason))
-        elif not held:
+        if no_wishes and rule in NEED_WISHES:
+            skipped.append(Skipped(rule.id, name, no_wishes))
+            continue
+        said = list(_say(rule, scene, policy))
+        for verdict in said:
+            if isinstance(verdict, Blind):
+                skipped.append(Skipped(rule.id, name, verdict.reason))
+                continue
+            finding = _finding(rule, verdict, name, policy)
+            findings.append(finding)
+            if verdict.remedy:
+                remedies[finding.fingerprint] = verdict.remedy
+        if not said:
             passed.append(Passed(rule.id, name, rule.ok))
-    return Report(
+    report = Report(
         command="audit",
-        targets=(TargetInfo(name, "postgres", found.version_text),),
         findings=tuple(findings),
         passed=tuple(passed),
         skipped=tuple(skipped),
-        exhibits=(_largest(observed),),
+        exhibits=_exhibits(scene, name, findings),
     )
+    return report, remedies
 
 
 def status(report: Report, observed_states: Iterable[IndexState]) -> Report:
@@ -89,36 +151,105 @@ def row(state: IndexState) -> dict[str, Json]:
     }
 
 
-def _verdicts(scene: Scene, policy: Policy) -> Iterable[tuple[Rule[..., Any], list[tuple[Verdict, Location | None]]]]:
-    for rule in wanted.RULES:
-        found = [(s, rule(s)) for s in scene.states]
-        yield rule, [(v, Location(s.wanted.file, s.wanted.line)) for s, v in found if v is not None]
-    for scene_rule in health.SCENE_RULES:
-        yield scene_rule, [(v, None) for v in scene_rule(scene)]
-    for limited in health.LIMIT_RULES:
-        yield limited, [(v, None) for v in limited(scene, policy.limits(limited, UnusedLimits))]
+def settled(state: IndexState) -> bool:
+    """Whether nothing is left to do for a wanted index."""
+    return state.state in (State.OK, State.OTHER_NAME)
 
 
-def _finding(rule: Rule[..., Any], verdict: Verdict, place: Location | None, target: str, policy: Policy) -> Finding:
+def _strange(states: Sequence[IndexState]) -> str:
+    """Why the documents that ship with dbkit are not about this database; empty when they may be."""
+    tables = {s.wanted.written_table for s in states}
+    absent = {s.wanted.written_table for s in states if s.state is State.NO_TABLE}
+    if 2 * len(absent) <= len(tables):
+        return ""
+    return (
+        f"{len(absent)} of the {len(tables)} documented tables are not here, so the documents that ship with dbkit are "
+        "not about this database: name your own create index files with --file or in `indexes` of the target"
+    )
+
+
+def _wants(rule: Rule[..., Any], policy: Policy, selection: Selection) -> bool:
+    return selection.wants(rule, switched_on=policy.switched_on(rule))
+
+
+def _say(rule: Rule[..., Any], scene: Scene, policy: Policy) -> Iterator[Verdict | Blind]:
+    if rule in WANTED_RULES:
+        for state in scene.states:
+            verdict = rule(state)
+            if verdict is not None:
+                yield replace(verdict, location=Location(state.wanted.file, state.wanted.line))
+    elif rule.limits is not None:
+        yield from rule(scene, policy.limits(rule, rule.limits))
+    else:
+        yield from rule(scene)
+
+
+def _finding(rule: Rule[..., Any], verdict: Verdict, target: str, policy: Policy) -> Finding:
     return Finding(
         rule=rule.id,
-        severity=policy.severity(rule),
+        severity=policy.severity(rule, verdict.severity),
         evidence=Evidence.OBSERVED,
         message=verdict.message,
         target=target,
         object=verdict.object,
-        location=place,
-        data={"hint": verdict.hint} if verdict.hint else {},
-        fix=Fix("sql", verdict.fix, verdict.safe) if verdict.fix else None,
+        location=verdict.location,
+        data={**verdict.data, **({"hint": verdict.hint} if verdict.hint else {})},
+        fix=_fix(verdict),
+        key=verdict.key,
     )
 
 
-def _largest(observed: Observed) -> Table:
-    largest = sorted(observed.indexes, key=lambda i: -i.bytes)[:15]
-    rows = tuple((i.qualified, i.table, f"{i.bytes / 2**20:,.1f}", f"{i.scans:,}") for i in largest)
-    return Table("Largest indexes", ("index", "table", "MB", "scans"), rows, numeric=frozenset({"MB", "scans"}))
+def _fix(verdict: Verdict) -> Fix | None:
+    if verdict.remedy is None:
+        return Fix("sql", verdict.fix, verdict.safe) if verdict.fix else None
+    remedy = verdict.remedy
+    lines = [f"-- {remedy.note}"] if remedy.note and not remedy.safe else []
+    lines.append(f"{remedy.sql};")
+    if not remedy.undo.startswith("--"):
+        lines += [f"-- {line}" for line in f"to undo: {remedy.undo};".splitlines()]
+    return Fix("sql", "\n".join(lines), remedy.safe)
 
 
-def settled(state: IndexState) -> bool:
-    """Whether nothing is left to do for a wanted index."""
-    return state.state in (State.OK, State.OTHER_NAME)
+def _exhibits(scene: Scene, name: str, findings: Sequence[Finding]) -> tuple[Exhibit, ...]:
+    largest = sorted((i for i in scene.indexes if not i.is_partitioned), key=lambda i: (-i.bytes, i.qualified))[:SHOWN]
+    rows = tuple(
+        (
+            i.qualified,
+            i.table,
+            i.method,
+            format_bytes(i.bytes),
+            f"{u.scans:,}",
+            f"{u.last:%Y-%m-%d %H:%M}" if u.last else "",
+        )
+        for i, u in ((i, scene.usage(i)) for i in largest)
+    )
+    since = f"Scans since {scene.primary.since:%Y-%m-%d %H:%M}" if scene.primary else "Scans are not counted"
+    servers = ", ".join(reads.server for reads in scene.replicas)
+    total = sum(i.bytes for i in scene.indexes)
+    table = Table(
+        f"Largest indexes of {name}",
+        ("index", "table", "method", "size", "scans", "last scan"),
+        rows,
+        note=f"{since}{f', {servers} included' if servers else ''}. {len(scene.indexes)} indexes take "
+        f"{format_bytes(total)} in all. The time of the last scan is kept by 16 and newer.",
+        numeric=frozenset({"size", "scans"}),
+    )
+    bars = _waste(findings)
+    if not rows:
+        return ()
+    return (table, Bars(f"Room of {name} that could be freed", "MB", bars)) if bars else (table,)
+
+
+def _waste(findings: Sequence[Finding]) -> tuple[Bar, ...]:
+    """Bytes by reason; an index with two reasons counts for the first, so that the bars may be added up."""
+    counted: set[str] = set()
+    held: dict[str, int] = {}
+    for rule_id in WASTE:
+        for finding in findings:
+            size = finding.data.get("bytes")
+            if finding.rule == rule_id and finding.object not in counted and isinstance(size, int):
+                counted.add(finding.object)
+                held[rule_id] = held.get(rule_id, 0) + size
+    return tuple(
+        Bar(WASTE[rule_id], size / 2**20, format_bytes(size), "warn") for rule_id, size in held.items() if size
+    )

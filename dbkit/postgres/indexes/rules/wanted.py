@@ -10,20 +10,30 @@ from dbkit.postgres.indexes.rules.declare import Verdict, index_rule
 if TYPE_CHECKING:
     from dbkit.postgres.indexes.compare import IndexState
 
-_GOOD = "create index idx_users_email on users (email);"
+_WANTED = "-- wanted: create index idx_users_email on users (email);"
+_GOOD = f"""
+{_WANTED}
+create table users (email text);
+create index idx_users_email on users (email);
+"""
 
 
 def _found(state: IndexState, *names: str) -> Verdict | None:
     if state.state.value not in names:
         return None
-    return Verdict(f"{state.object}: {state.detail or state.state.value}", state.object, state.hint, "")
+    return Verdict(
+        state.detail or state.state.value, state.object, state.hint, f"-- {state.hint}" if state.hint else ""
+    )
 
 
 @index_rule(
     "index-missing",
     Severity.ERROR,
     ok="Every wanted index is there",
-    bad="create table users (email text);",
+    bad=f"""
+    {_WANTED}
+    create table users (email text);
+    """,
     good=_GOOD,
 )
 def missing(state: IndexState) -> Verdict | None:
@@ -31,14 +41,21 @@ def missing(state: IndexState) -> Verdict | None:
 
     Why: the statements it was documented for read the whole table.
 
-    Fix: `dbkit index apply` builds it without blocking writers.
+    Fix: `dbkit index apply` builds it without blocking writers; on a partitioned table partition by partition.
 
     Not reported when: an index of the same definition exists under another name.
 
     See: `dbkit explain pg.index-other-definition`.
     """
     if state.state.value == "missing":
-        return Verdict("the wanted index is missing", state.object, "dbkit index apply", state.wanted.sql)
+        table = state.table.qualified if state.table else state.wanted.written_table
+        why = f": {state.wanted.why}" if state.wanted.why else ""
+        return Verdict(
+            f"it is wanted on {table}{why}, but not there",
+            state.object,
+            "`dbkit index apply` builds it without blocking writers",
+            f"{state.wanted.sql};",
+        )
     return _found(state, "invalid-parent")
 
 
@@ -46,7 +63,11 @@ def missing(state: IndexState) -> Verdict | None:
     "index-other-definition",
     Severity.ERROR,
     ok="No wanted name stands for another index",
-    bad="create index idx_users_email on users (full_name);",
+    bad=f"""
+    {_WANTED}
+    create table users (email text, full_name text);
+    create index idx_users_email on users (full_name);
+    """,
     good=_GOOD,
 )
 def other_definition(state: IndexState) -> Verdict | None:
@@ -67,7 +88,11 @@ def other_definition(state: IndexState) -> Verdict | None:
     "index-name-taken",
     Severity.ERROR,
     ok="No wanted name belongs to something else",
-    bad="create table idx_users_email (id int);",
+    bad=f"""
+    {_WANTED}
+    create table users (email text);
+    create table idx_users_email (id int);
+    """,
     good=_GOOD,
 )
 def name_taken(state: IndexState) -> Verdict | None:
@@ -88,8 +113,15 @@ def name_taken(state: IndexState) -> Verdict | None:
     "index-cannot-build",
     Severity.ERROR,
     ok="Every wanted index can be built",
-    bad="-- a wanted index with gin_trgm_ops where pg_trgm is not installed",
-    good="create extension pg_trgm; create index i on users using gin (email gin_trgm_ops);",
+    bad="""
+    -- wanted: create index idx_users_name on users using gin (full_name gin_trgm_ops);
+    create table users (full_name text);
+    """,
+    good="""
+    -- wanted: create index idx_users_name on users using gin (full_name gin_trgm_ops);
+    create extension pg_trgm;
+    create table users (full_name text);
+    """,
 )
 def cannot_build(state: IndexState) -> Verdict | None:
     """A wanted index cannot be built here: a table, column, operator class or right is missing.
@@ -109,8 +141,12 @@ def cannot_build(state: IndexState) -> Verdict | None:
     "index-not-visible",
     Severity.WARN,
     ok="Every wanted index could be judged",
-    bad="-- as a role without TEMP on the database",
-    good="grant temporary on database app to auditor;",
+    bad=f"""
+    -- audited by a role without rights
+    {_WANTED}
+    create table users (email text);
+    """,
+    good=_GOOD,
 )
 def not_visible(state: IndexState) -> Verdict | None:
     """A wanted index could not be judged with the rights of this role, or on this server.
