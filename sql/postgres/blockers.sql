@@ -42,6 +42,7 @@ select
   false,
   coalesce(w.tables, '{}')::bigint[]
 from pg_catalog.pg_prepared_xacts x
-join writers w on w.pid is null and w.virtualtransaction = '-1/' || x.transaction::text
+join pg_catalog.pg_locks own on own.pid is null and own.locktype = 'transactionid' and own.transactionid = x.transaction
+join writers w on w.pid is null and w.virtualtransaction = own.virtualtransaction
 where x.database = current_database()
 order by 5 desc nulls last

@@ -1,6 +1,7 @@
--- The key columns and the predicate of one index as SQL, fully qualified; for looking up rows that collide under it.
--- Parameter: the index's oid. In psql: `\set 1 12345` and write :1 for %s.
+-- Key columns and predicate of every INVALID unique index, as SQL: for finding the rows that collide under it.
+-- Rights: none. Fully qualified when search_path is pg_catalog.
 select
+  i.indexrelid::bigint as oid,
   array(
     select pg_catalog.pg_get_indexdef(i.indexrelid, k.position, true)
     from generate_series(1, i.indnkeyatts) k (position)
@@ -13,4 +14,5 @@ select
 from pg_catalog.pg_index i
 join pg_catalog.pg_class c on c.oid = i.indrelid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
-where i.indexrelid = %s
+where i.indisunique
+  and not i.indisvalid

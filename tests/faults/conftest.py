@@ -105,10 +105,15 @@ class Made:
         told = [p.communicate(timeout=10) for p in self.processes if p.poll() is not None]
         raise AssertionError(f"never seen: {query}; ended processes said {told}")
 
-    def wait_for_phase(self, phase):
-        """The pid of a build of this database that is in this phase."""
-        query = "select pid from pg_stat_progress_create_index where datname = current_database()"
+    def wait_for_phase(self, phase, table="t"):
+        """The pid of a build on this table that is in this phase."""
+        query = f"select pid from pg_stat_progress_create_index where relid = '{table}'::regclass and datid = "
+        query += "(select oid from pg_database where datname = current_database())"
         return self.wait_for(f"{query} and phase like '{phase}%'")[0][0]
+
+    def wait_for_event(self, name):
+        self.wait_for("select 1 from pg_class where relname = 'run_history'")
+        return self.wait_for(f"select detail from dbkit.job_event where event = '{name}'")[0][0]
 
     def invalid(self):
         rows = self.db.execute("select indexrelid::regclass::text from pg_index where not indisvalid")

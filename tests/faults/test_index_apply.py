@@ -121,7 +121,7 @@ def test_without_a_place_for_its_state(made):
 def test_state_of_another_role(made):
     made.apply()
     made.wish("create index i_c on t (c);")
-    name, dsn = made.role()
+    _, dsn = made.role()
     with pytest.raises(Unreachable) as held:
         made.seen_as(dsn).apply()
     for grant in held.value.hint.split("; "):

@@ -112,8 +112,8 @@ class PlanJob:
             watch.cancel()  # again and again: a cancel that arrives just before its statement is lost
             for worker in workers:
                 worker.join(0.2)
-        with suppress(psycopg.OperationalError):  # the store's connection may be what was lost
-            _drain(watch, log)
+            _drain_if_possible(watch, log)
+        _drain_if_possible(watch, log)
 
     def _good(self) -> int:
         return sum(outcome.end.good for outcome in self.outcomes)
@@ -177,6 +177,11 @@ def _tell(watch: Watch, outcome: Outcome) -> None:
 def _drain(watch: Watch, log: Log) -> None:
     for event, detail in watch.events():
         log(event, detail)
+
+
+def _drain_if_possible(watch: Watch, log: Log) -> None:
+    with suppress(psycopg.OperationalError):  # the store's connection may be what was lost
+        _drain(watch, log)
 
 
 def _groups(plan: Plan) -> dict[str, list[Task]]:

@@ -44,7 +44,7 @@ def of_build(error: psycopg.Error, what: str, reason: str = "") -> DbkitError:
         why = f"{why}; {redact(error.diag.message_detail)}"
     if state in _STOPPED:
         return Stopped(said.what, why=why, hint=_STOPPED[state])
-    if not state or state.startswith(("08", "57P")):
+    if state.startswith(("08", "57P")) or (not state and isinstance(error, psycopg.OperationalError)):
         return Stopped("the connection to the server was lost", why=why, hint=AGAIN)
     if isinstance(error, errors.InsufficientPrivilege):
         return Stopped(said.what, why=why, hint=f"grant it again ({said.hint}), then run the same command again")
@@ -60,10 +60,10 @@ def of_duplicates(connection: Connection, index_oid: int | None, what: str, erro
     `index_oid` is the invalid index the build left, from which the keys are read. Scans the table, at most 30 seconds.
     """
     why = explain(error, what).why
-    if index_oid is None:
+    rows = [row for row in fetch(connection, assets.query("postgres/index_keys")) if row["oid"] == index_oid]
+    if not rows:
         return Broken(f"{what} failed", why=why, hint="remove the duplicate rows, then run the same command again")
-    row = fetch(connection, assets.query("postgres/index_keys"), [index_oid])[0]
-    query = _query(row)
+    query = _query(rows[0])
     return Broken(
         f"{what} failed: {_count(connection, query)}",
         why=why,

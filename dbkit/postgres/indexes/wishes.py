@@ -64,15 +64,10 @@ def settle(builder: Builder, wanted: Wanted, outcome: Outcome) -> None:
 
 
 def _free(observed: Observed, steps: tuple[Step, ...]) -> tuple[Step, ...]:
-    """The steps before the first one that needs an index which another session is building now."""
+    """The steps on indexes that no other session is building now; those of other partitions need not wait for it."""
     building = {b.index_oid for b in observed.builds}
     held = {i.qualified for i in observed.indexes if i.oid in building}
-    for position, step in enumerate(steps):
-        if step.object in held:
-            # Other partitions need not wait for it; what is attached or built after it comes in the next round.
-            rest = [s for s in steps[position:] if s.object not in held and s.action in ("create-index", "drop-index")]
-            return (*steps[:position], *rest)
-    return steps
+    return tuple(step for step in steps if step.object not in held)
 
 
 def _reattach(builder: Builder, state: IndexState, observed: Observed, began: float, told: str) -> str:
