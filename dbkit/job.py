@@ -13,8 +13,9 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from types import FrameType
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
 from dbkit.errors import DbkitError, Interrupted, Refused, Stopped
 from dbkit.model import Json
@@ -65,8 +66,12 @@ class Record:
     """Whether its lock is held right now."""
 
 
-Log: TypeAlias = "Callable[[str, Mapping[str, Json]], None]"
-"""Takes an event's name and what there is to tell about it."""
+class Log(Protocol):
+    """Appends to a job's history."""
+
+    def __call__(self, event: str, detail: Mapping[str, Json], ago: float = 0.0) -> None:
+        """An event with what there is to tell about it; it happened `ago` seconds before now."""
+        ...
 
 
 class Aborted(Stopped):
@@ -118,8 +123,8 @@ class Store(Protocol):
         ...
 
     def end(self, record: Record, status: Status, note: str) -> None: ...
-    def log(self, record: Record, event: str, detail: Mapping[str, Json]) -> None:
-        """Append to the job's history: every decision with its reason."""
+    def log(self, record: Record, event: str, detail: Mapping[str, Json], ago: float = 0.0) -> None:
+        """Append to the job's history: every decision with its reason, `ago` seconds after it was made."""
         ...
 
 
@@ -179,7 +184,7 @@ def _lock(job: Job, store: Store, hooks: Hooks) -> None:
 def _drive(job: Job, store: Store, record: Record, hooks: Hooks, received: list[int]) -> Record:
     began = saved = hooks.clock()
     tick = Tick(record.done, record.total, record.note)
-    work = job.ticks(record.cursor, lambda event, detail: store.log(record, event, detail))
+    work = job.ticks(record.cursor, partial(store.log, record))
     try:
         for tick in work:
             now = hooks.clock()

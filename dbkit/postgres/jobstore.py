@@ -161,11 +161,12 @@ class PostgresStore:
             )
             self.log(record, status.value, {"note": note})
 
-    def log(self, record: Record, event: str, detail: Mapping[str, Json]) -> None:
+    def log(self, record: Record, event: str, detail: Mapping[str, Json], ago: float = 0.0) -> None:
         """Append to the job's history."""
         self._connection.execute(
-            "insert into dbkit.job_event (job, run, event, detail) values (%s, %s, %s, %s)",
-            [record.id, self._run, event, json.dumps(_redacted(detail))],
+            "insert into dbkit.job_event (job, run, at, event, detail) "
+            "values (%s, %s, clock_timestamp() - make_interval(secs => %s), %s, %s)",
+            [record.id, self._run, ago, event, json.dumps(_redacted(detail))],
         )
 
     def request(self, record: Record, what: str) -> bool:
@@ -218,8 +219,8 @@ class PostgresStore:
         """The history of a job, oldest first."""
         return fetch(
             self._connection,
-            "select run, date_trunc('milliseconds', at)::text as at, event, detail from dbkit.job_event "
-            "where job = %s order by id",
+            "select run, to_char(at, 'YYYY-MM-DD HH24:MI:SS.MSOF') as at, event, detail from dbkit.job_event "
+            "where job = %s order by dbkit.job_event.at, id",
             [job_id],
         )
 

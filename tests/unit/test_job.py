@@ -60,7 +60,7 @@ class MemoryStore:
     def end(self, record, status, note):
         self.rows[record.id] = replace(self.rows[record.id], status=status, note=note, requested="")
 
-    def log(self, record, event, detail):
+    def log(self, record, event, detail, ago=0.0):
         self.history.append((record.id, event, detail))
 
 

@@ -95,9 +95,9 @@ class PlanJob:
                 worker.start()
             try:
                 while any(worker.is_alive() for worker in workers):
-                    yield Tick(self._good(), len(self.outcomes), watch.look())
-                    _drain(watch, log)
                     _wait(workers)
+                    _drain(watch, log)
+                    yield Tick(self._good(), len(self.outcomes), watch.look())
                 self._name_leftovers(connection, log)
             finally:
                 self._leave(watch, workers, log)
@@ -175,8 +175,8 @@ def _tell(watch: Watch, outcome: Outcome) -> None:
 
 
 def _drain(watch: Watch, log: Log) -> None:
-    for event, detail in watch.events():
-        log(event, detail)
+    for at, event, detail in watch.events():
+        log(event, detail, time.monotonic() - at)
 
 
 def _drain_if_possible(watch: Watch, log: Log) -> None:

@@ -116,7 +116,7 @@ class Watch:
         self._lock = threading.RLock()
         self._running: list[Running] = []
         self._waiting: dict[str, str] = {}
-        self._events: queue.SimpleQueue[tuple[str, dict[str, Json]]] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[tuple[float, str, dict[str, Json]]] = queue.SimpleQueue()
         self._ours = {connection.info.backend_pid}
         self.stopping = False
         """No new statement starts; set once and never taken back."""
@@ -129,10 +129,10 @@ class Watch:
 
     def say(self, event: str, **detail: Json) -> None:
         """Queue an event for the job's history; from any thread."""
-        self._events.put((event, detail))
+        self._events.put((time.monotonic(), event, detail))
 
-    def events(self) -> Iterator[tuple[str, dict[str, Json]]]:
-        """The events since the last call."""
+    def events(self) -> Iterator[tuple[float, str, dict[str, Json]]]:
+        """The events since the last call, each with its time (monotonic)."""
         while True:
             try:
                 yield self._events.get_nowait()
