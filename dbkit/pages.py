@@ -54,11 +54,12 @@ A password in this file is an error: it would be copied, committed and logged.""
   sarif     GitHub code scanning and other SARIF 2.1.0 readers
   junit     test reports of CI systems
   github    annotations of a GitHub Actions run, worst first
+  gitlab    the code quality report of GitLab merge requests
   markdown  for a pull request or a ticket
   html      one file with everything in it, for a manager and a DBA
 
 --format decides what goes to stdout; every -o FILE adds a file, its format told by its suffix
-(.txt .json .sarif .xml .md .html; .github.txt for annotations).""",
+(.txt .json .sarif .xml .md .html; .github.txt for annotations, .gitlab.json for code quality).""",
 }
 
 

@@ -17,6 +17,7 @@ class Format(StrEnum):
     SARIF = "sarif"
     JUNIT = "junit"
     GITHUB = "github"
+    GITLAB = "gitlab"
     MARKDOWN = "markdown"
     HTML = "html"
 

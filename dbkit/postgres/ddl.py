@@ -120,6 +120,11 @@ def parse_plpgsql(sql: str) -> list[Any]:
         return postgast.parse_plpgsql(sql)
     except postgast.PgQueryError as error:
         raise SqlSyntaxError(error.message, line=1, column=1, why="not valid PL/pgSQL") from None
+    except ValueError:
+        # libpg_query writes invalid JSON for some bodies, such as those of trigger functions.
+        raise SqlSyntaxError(
+            "the parser's answer cannot be read", line=1, column=1, why="a fault of libpg_query"
+        ) from None
 
 
 def walk(message: Message) -> Iterator[Message]:

@@ -1,4 +1,4 @@
-"""One Report, seven formats. Every renderer is a pure function from Report to text; none of them asks a server."""
+"""One Report, eight formats. Every renderer is a pure function from Report to text; none of them asks a server."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from typing import Final
 from dbkit.errors import UsageError
 from dbkit.model import Report
 
-FORMATS: Final = ("text", "json", "sarif", "junit", "github", "markdown", "html")
+FORMATS: Final = ("text", "json", "sarif", "junit", "github", "gitlab", "markdown", "html")
 _SUFFIXES: Final = {
     ".github.txt": "github",
     ".sarif.json": "sarif",
+    ".gitlab.json": "gitlab",
     ".txt": "text",
     ".json": "json",
     ".sarif": "sarif",

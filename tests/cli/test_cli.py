@@ -25,7 +25,7 @@ COMMANDS = [
     ("demo",), ("doctor",), ("audit",), ("explain",), ("apply",),
     ("index", "plan"), ("index", "apply"), ("index", "status"),
     ("job", "list"), ("job", "show"), ("job", "pause"), ("job", "resume"), ("job", "abort"),
-    ("policy", "check"), ("policy", "schema"),
+    ("migrate", "lint"), ("policy", "check"), ("policy", "schema"),
 ]  # fmt: skip
 
 

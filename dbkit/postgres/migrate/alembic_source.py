@@ -57,11 +57,12 @@ def read(path: Path) -> list[Script]:
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
+    locations = _locations(directory, path)
     try:
         # A folder of its own for bytecode would be left behind in the user's tree.
         held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            scripts = ScriptDirectory(str(directory), version_locations=_locations(directory, path))
+            scripts = ScriptDirectory(str(directory), version_locations=locations)
             revisions = list(scripts.walk_revisions())
         finally:
             sys.dont_write_bytecode = held
@@ -77,10 +78,7 @@ def read(path: Path) -> list[Script]:
         for script in rendered[:-1]:
             script.history = True
     if not rendered:
-        raise UsageError(
-            f"{path} holds no Alembic revisions" if only is None else f"{path} is not a revision of {directory}",
-            hint="`alembic history` shows what Alembic sees",
-        )
+        raise _nothing(path)
     return rendered
 
 
@@ -91,7 +89,13 @@ def _same(path: Path | None, other: Path) -> bool:
 def _locations(directory: Path, path: Path) -> list[str]:
     given = path if path.is_dir() else path.parent
     folders = [f for f in (directory / "versions", given) if f.is_dir() and _inside_versions(f)]
-    return list(dict.fromkeys(str(f.resolve()) for f in folders)) or [str(directory)]
+    if not folders:
+        raise _nothing(path)
+    return list(dict.fromkeys(str(f.resolve()) for f in folders))
+
+
+def _nothing(path: Path) -> UsageError:
+    return UsageError(f"{path} holds no Alembic revisions", hint="`alembic history` shows what Alembic sees")
 
 
 def _inside_versions(folder: Path) -> bool:

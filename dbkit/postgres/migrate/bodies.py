@@ -38,7 +38,12 @@ def of_function(name: str, language: str, body: str) -> Body:
     tag = "$dbkit_body$"
     if language != "plpgsql" or tag in body:
         return Body([], [Inner(f"function {name}", 1, f"the body in {language} is not read")])
-    return _read(f"CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS {tag}{body}{tag}")
+    found = Body([], [])
+    for returned in ("void", "int", "SETOF int"):  # RETURN with and without a value, RETURN NEXT
+        found = _read(f"CREATE FUNCTION f() RETURNS {returned} LANGUAGE plpgsql AS {tag}{body}{tag}")
+        if not found.opaque or found.statements:
+            break
+    return found
 
 
 def _read(sql: str) -> Body:

@@ -28,13 +28,14 @@ from dbkit.postgres.migrate import suppress
 from dbkit.postgres.migrate.actions import Action
 from dbkit.postgres.migrate.context import NEWEST, OLDEST, Hazard
 from dbkit.postgres.migrate.evolve import apply
+from dbkit.postgres.migrate.found import Coverage, Found
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules import DISPATCH, MIGRATION_RULES, MigrationRule
 from dbkit.postgres.migrate.rules.reading import BadSuppression
 from dbkit.postgres.migrate.schema import Schema
 from dbkit.postgres.migrate.source import Script, blank
 from dbkit.postgres.migrate.stats import Stats
-from dbkit.postgres.migrate.walk import Coverage, Found, Walk
+from dbkit.postgres.migrate.walk import Walk
 from dbkit.rules import Selection
 from dbkit.sizes import format_bytes
 

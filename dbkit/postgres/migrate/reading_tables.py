@@ -117,7 +117,7 @@ def create_table(node: Any, default: str) -> a.CreateTable:
     bound = node.HasField("partbound")
     keys = tuple(p.partition_elem.name for p in node.partspec.part_params) if node.HasField("partspec") else None
     return a.CreateTable(
-        of_range(node.relation, "pg_temp" if node.relation.relpersistence == "t" else default),
+        of_range(node.relation, default),
         columns=tuple(columns),
         constraints=tuple(constraints),
         parents=() if bound else parents,

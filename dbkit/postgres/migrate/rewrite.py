@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Final
 
 from dbkit.model import Finding
+from dbkit.postgres.migrate.found import Found
 from dbkit.postgres.migrate.source import Script
 from dbkit.postgres.migrate.transactions import Wrap
-from dbkit.postgres.migrate.walk import Found
 
 MARK: Final = "-- dbkit: no-transaction"
 

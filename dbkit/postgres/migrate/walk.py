@@ -11,15 +11,16 @@ from dbkit.errors import UsageError
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import bodies
-from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
+from dbkit.postgres.migrate.context import BOOKKEEPING, Context
 from dbkit.postgres.migrate.evolve import apply, constraint_name
+from dbkit.postgres.migrate.found import Coverage, Found, parse, plain
 from dbkit.postgres.migrate.locks import Mode, locks
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules.declare import AddedKey, EachChange, EachStatement, MigrationRule, RunEnd, ScriptEnd
 from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
-from dbkit.postgres.migrate.source import Part, Script, placeholders_filled
+from dbkit.postgres.migrate.source import Script
 from dbkit.postgres.migrate.transactions import Held, Session, Wrap
 
 _EACH: Final = EachStatement()
@@ -29,38 +30,6 @@ _NO_CHANGE: Final = frozenset(
 )
 _END: Final = ScriptEnd()
 _DEEPEST: Final = 5
-
-
-@dataclass(slots=True)
-class Found:
-    """A hazard with its rule and the lines of the statement it belongs to."""
-
-    rule: MigrationRule
-    hazard: Hazard
-    file: str
-    line: int | None
-    last: int
-    text: str
-    """The statement, which tells apart two findings on one object."""
-    start: int | None = None
-    """Byte offset of a whole top-level statement of the file, for `--fix`."""
-    together: bool | None = None
-    """Whether the statement shares a transaction with others; None: not known."""
-
-
-@dataclass(slots=True)
-class Coverage:
-    """How much of the input was judged."""
-
-    statements: int = 0
-    not_analysed: int = 0
-    inside: int = 0
-    """Of the statements, those found in DO blocks and functions."""
-
-    @property
-    def share(self) -> float:
-        """Judged statements over all, 1.0 when there are none."""
-        return 1.0 if not self.statements else (self.statements - self.not_analysed) / self.statements
 
 
 @dataclass(slots=True)
@@ -89,7 +58,7 @@ class Walk:
 
     def script(self, script: Script, number: int) -> None:
         """Judge one script and leave the schema as it would."""
-        parts, errors = _parse(script)
+        parts, errors = parse(script)
         statements = [s for _, found in parts for s in found]
         session = Session(self._wrap(script, statements), one_message=False)
         session.one_message = script.one_message and self.assume is None and len(statements) > 1
@@ -103,7 +72,7 @@ class Walk:
         for error in errors:
             self.coverage.statements += 1
             self.coverage.not_analysed += 1
-            self._run(ctx, SyntaxProblem(_plain(error), error.line, error.why or ""))
+            self._run(ctx, SyntaxProblem(plain(error), error.line, error.why or ""))
         may_roll_back = "rollback" in script.text.lower()
         ranges = self.ranges.setdefault(script.file, [])
         for part, found in parts:
@@ -366,33 +335,6 @@ def _unborn(schema: Schema, table: a.Name, ctx: Context) -> bool:
 def _restore(schema: Schema, saved: Schema) -> None:
     for name in Schema.__slots__:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportAttributeAccessIssue]
         setattr(schema, name, getattr(saved, name))  # pyright: ignore[reportUnknownArgumentType]
-
-
-def _plain(error: ddl.SqlSyntaxError) -> str:
-    """The grammar's sentence without the place, which the finding carries itself."""
-    return error.what.partition(f":{error.line}:{error.column}: ")[2] or error.what
-
-
-def _parse(
-    script: Script,
-) -> tuple[list[tuple[Part | None, tuple[ddl.Statement, ...]]], tuple[ddl.SqlSyntaxError, ...]]:
-    if script.parts is None:
-        statements, errors = ddl.parse_loosely(script.text, label=script.file)
-        if errors and ("${" in script.text or "{{" in script.text):
-            statements, errors = ddl.parse_loosely(placeholders_filled(script.text), label=script.file)
-        return [(None, statements)], errors
-    found: list[tuple[Part | None, tuple[ddl.Statement, ...]]] = []
-    problems: list[ddl.SqlSyntaxError] = []
-    for part in script.parts:
-        if part.control:
-            found.append((part, ()))
-            continue
-        statements, errors = ddl.parse_loosely(part.sql, label=script.file)
-        for error in errors:
-            error.line = part.line
-        problems += errors
-        found.append((part, statements))
-    return found, tuple(problems)
 
 
 _MAY_REFUSE: Final = frozenset(

@@ -186,10 +186,12 @@ def refresh(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
     if action.concurrently or ctx.fresh(action.view) or not action.with_data:
         return
     rewrite = recipes.refresh(ctx.statement.sql) if not ctx.inside else None
+    indexed = any(i.unique and not i.partial and all(i.columns) for i in ctx.schema.indexes_on(action.view))
     yield Hazard(
         f"readers of {action.view} wait until it is filled again",
         object=str(action.view),
-        recipe=rewrite.sql + ";  -- needs a unique index on plain columns" if rewrite else "",
+        recipe=rewrite.sql + (";" if indexed else ";  -- needs a unique index on plain columns") if rewrite else "",
+        rewrite=rewrite if indexed else None,
         tables=(action.view,),
         data={"lock": _AX, "cost": REWRITES},
     )

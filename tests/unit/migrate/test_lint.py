@@ -1,0 +1,158 @@
+"""The entry: versions, sizes, selection, coverage, identity of findings; and any text at all."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dbkit.errors import UsageError
+from dbkit.model import Severity
+from dbkit.postgres.migrate import lint, source, stats
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.source import make
+from dbkit.rules import Selection
+from tests.fixtures.migrations import report, rules
+
+
+@pytest.mark.parametrize("text", ["9.6", "10", "19", "x", "", "15.x", "-1"])
+def test_an_unknown_version_is_refused(text):
+    with pytest.raises(UsageError) as caught:
+        lint.parse_version(text)
+    assert "11 to 18" in caught.value.hint
+
+
+def test_versions_decide():
+    assert lint.parse_version("14.2") == (14, 2)
+    assert "concurrent-build-corrupts" in rules("create index concurrently i on t (a)", version=(14, 3))
+    assert "concurrent-build-corrupts" not in rules("create index concurrently i on t (a)", version=(14, None))
+    assert "needs-newer-server" in rules("reindex table concurrently t", version=(11, None))
+
+
+def test_syntax_errors_have_place_and_do_not_hide_the_rest():
+    found = report(
+        "create index concurrently i on t (a);\nalter table t\n  ad column x int;\ncreate index j on t (b);\n"
+    )
+    (broken,) = [f for f in found.active if f.rule == "migrate.syntax-error"]
+    assert broken.location.line == 3
+    *_, shown, caret = broken.data["detail"].splitlines()
+    assert shown.index("ad column") == caret.index("^")
+    (index,) = [f for f in found.active if f.rule == "migrate.index-not-concurrent"]
+    assert index.location.line == 4
+    assert found.extra["coverage"] == {
+        "statements": 3, "analysed": 2, "not_analysed": 1, "in_bodies": 0, "share": 0.6667,
+    }  # fmt: skip
+
+
+def test_placeholders_and_psql_commands_are_read_over():
+    text = "\\set ON_ERROR_STOP on\ncreate index i on ${schema}.t (a);\n\\connect x\ncreate index j on {{ table }} (a);"
+    found = [f for f in report(text).active if f.rule == "migrate.index-not-concurrent"]
+    assert [f.location.line for f in found] == [2, 4]
+    assert not [f for f in report(text).active if f.rule == "migrate.syntax-error"]
+
+
+def test_sizes_set_the_severity(tmp_path):
+    file = tmp_path / "stats.json"
+    tables = [{"name": "public.small", "bytes": 8192, "rows": 10}, {"name": "big", "bytes": 5 * 1024**3, "rows": 9**9}]
+    file.write_text(json.dumps({"tables": tables}))
+    held = stats.load(file)
+    assert held.of(Name("", "big")).large
+    text = "create index a on small (x); create index b on big (x); create index c on other (x);"
+    found = [f for f in report(text, stats=held).active if f.rule == "migrate.index-not-concurrent"]
+    assert {f.object: f.severity for f in found} == {
+        "small": Severity.INFO, "big": Severity.ERROR, "other": Severity.ERROR,
+    }  # fmt: skip
+    assert any("5.0 GB, 387 M rows" in f.message for f in found)
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"tables": [{"name": "t"}]}', '{"tables": 3}'])
+def test_wrong_statistics_are_refused(tmp_path, text):
+    file = tmp_path / "stats.json"
+    file.write_text(text)
+    with pytest.raises(UsageError):
+        stats.load(file)
+
+
+def test_findings_keep_their_identity_when_lines_move():
+    text = "create index i on t (a);"
+    first, second = (report(prefix + text).active for prefix in ("", "select 1;\n\n"))
+    assert {f.fingerprint for f in first} == {f.fingerprint for f in second}
+    twice = [f.fingerprint for f in report("drop table t; drop table t;").findings]
+    assert len(set(twice)) == len(twice)
+
+
+def test_selection_and_passes():
+    only = report("create index i on t (a); drop table u;", selection=Selection(select=("migrate.drop-table",)))
+    assert {f.rule for f in only.active} == {"migrate.drop-table"}
+    everything = report("create index i on t (a)")
+    assert "migrate.index-not-concurrent" not in {p.rule for p in everything.passed}
+    assert "migrate.drop-table" in {p.rule for p in everything.passed}
+    assert all(p.sentence for p in everything.passed)
+
+
+def test_order_of_files(tmp_path):
+    for name in ("V10__c.sql", "V2__b.sql", "V1__a.sql", "R__views.sql", "U2__undo.sql", "3_x.down.sql"):
+        (tmp_path / name).write_text("select 1;")
+    assert [s.path.name for s in source.read_paths([tmp_path])] == [
+        "V1__a.sql", "V2__b.sql", "V10__c.sql", "R__views.sql",
+    ]  # fmt: skip
+
+
+def test_sqitch_follows_its_plan(tmp_path):
+    (tmp_path / "sqitch.plan").write_text(
+        "%syntax-version=1.0.0\n%project=x\n\nb 2026-01-01T00:00:00Z me <a@b>\na [b] 2026\n"
+    )
+    for folder, name in (("deploy", "a"), ("deploy", "b"), ("revert", "a"), ("verify", "a")):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{name}.sql").write_text("select 1;")
+    assert [s.path.name for s in source.read_paths([tmp_path])] == ["b.sql", "a.sql"]
+
+
+def test_one_bad_file_does_not_hide_the_others(tmp_path):
+    (tmp_path / "1.sql").write_bytes(b"\x00\x01binary")
+    (tmp_path / "2.sql").write_bytes("create index i on t (a); -- é".encode("latin-1"))
+    (tmp_path / "3.sql").write_text("create index i on t (a);", encoding="utf-16")
+    found = lint.lint(source.read_paths([tmp_path])).active
+    assert [f.location.file[-5:] for f in found if f.rule == "migrate.unreadable"] == ["1.sql", "2.sql"]
+    assert [f.location.file[-5:] for f in found if f.rule == "migrate.index-not-concurrent"] == ["3.sql"]
+    with pytest.raises(UsageError, match="not a text file"):
+        source.read_paths([tmp_path / "1.sql"])
+
+
+def test_ten_megabytes_are_read_to_the_end():
+    row = "INSERT INTO t (id, name) VALUES\n" + "(1, 'a row of some length, so that it adds up'),\n" * 210_000
+    text = row + "(2, 'x');\ncreate index i on t (a);"
+    assert len(text) > 10_000_000
+    assert "index-not-concurrent" in rules(text)
+
+
+WORDS = st.sampled_from(
+    "begin; commit; rollback; alter table t add column c int ; alter t drop column create index concurrently i on t (a);"
+    " do $$ end $$; ' \" -- /* */ \\connect copy t from stdin; \\. set lock_timeout = 0; ( ) , ${x} -- dbkit: ignore"
+    " squawk-ignore create domain d as int check (value > 0); partition of default validate constraint k;"
+    " rename to language sql as select f() type varchar(5) using c::text \n é 名".split(" ")
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.one_of(st.text(), st.lists(WORDS).map(" ".join), st.lists(WORDS).map("\n".join)))
+def test_any_text_gives_a_report(text):
+    found = lint.lint([make("m.sql", text)])
+    coverage = found.extra["coverage"]
+    assert coverage["analysed"] + coverage["not_analysed"] == coverage["statements"]
+    lines = text.count("\n") + text.count("\r") + 1
+    assert all(f.location.line is None or 1 <= f.location.line <= lines for f in found.findings)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from([
+    "create table t (a int, b varchar(5) check (b <> ''));", "create table t2 (a int references t (a));",
+    "alter table t add column c int;", "alter table t drop column a cascade;", "alter table t rename to u;",
+    "alter table u rename column a to z;", "drop table t cascade;", "begin;", "rollback;", "commit;",
+    "create index i on t (a);", "drop index i;", "alter index i rename to j;", "create view v as select a from t;",
+    "alter table t alter a type bigint;", "alter table t add constraint k check (a > 0) not valid;",
+    "alter table t validate constraint k;", "alter table t set schema s;", "create table p partition of t default;",
+    "alter table t attach partition p for values in (1);", "alter domain d set not null;", "create domain d as int;",
+]), max_size=14).map("\n".join))  # fmt: skip
+def test_any_order_of_statements_gives_a_report(text):
+    lint.lint([make("m.sql", text)])

@@ -1,0 +1,113 @@
+"""What lint knows before a statement: from a dump, from the files before, from the file itself; and what it does not."""
+
+import pytest
+
+from dbkit.model import Evidence
+from dbkit.postgres.migrate import lint
+from dbkit.postgres.migrate.source import make
+from tests.fixtures.migrations import hazards, report, rules
+
+DUMP = """
+-- PostgreSQL database dump
+\\restrict abc
+SET search_path = '';
+SELECT pg_catalog.set_config('search_path', '', false);
+CREATE TABLE public.users (
+    id bigint NOT NULL,
+    email character varying(50),
+    CONSTRAINT email_there CHECK ((email IS NOT NULL))
+);
+COPY public.users (id, email) FROM stdin;
+1\tjust; create index on users (id)
+\\.
+ALTER TABLE ONLY public.users ADD CONSTRAINT users_pkey PRIMARY KEY (id);
+\\unrestrict abc
+"""
+
+
+def chain(*texts, **options):
+    scripts = [make(f"{n}.sql", text) for n, text in enumerate(texts)]
+    return [(f.rule, f.location.file) for f in lint.lint(scripts, lint.Options(**options)).active]
+
+
+def test_a_dump_gives_types_and_proofs():
+    assert hazards("alter table users alter email type varchar(60)", before=DUMP) == {"column-type-rechecks"}
+    assert hazards("alter table public.users alter email set not null", before=DUMP) == set()
+    assert hazards("alter table users alter email type varchar(40)", before=DUMP) == {"column-type-rewrites"}
+    assert hazards("alter table users alter id set not null", before=DUMP) == set()
+
+
+def test_the_dump_s_empty_search_path_does_not_outlive_it():
+    found = report("create index i on users (email)", before=DUMP).active
+    assert {f.object for f in found} == {"users"}
+    assert all(f.evidence is Evidence.SCHEMA for f in found if f.rule == "migrate.index-not-concurrent")
+
+
+def test_earlier_files_give_the_schema_but_are_not_new():
+    found = chain("create table t (a varchar(10))", "alter table t alter a type varchar(20); create index on t (a)")
+    assert ("migrate.index-not-concurrent", "1.sql") in found
+    assert "migrate.column-type-rewrites" not in [rule for rule, _ in found]
+
+
+def test_a_table_of_the_same_file_is_nobody_s_yet():
+    assert hazards("create table t (a int); create index on t (a); alter table t alter a type bigint") == set()
+    assert hazards("create table t as select 1 as a; create index on t (a)") == set()
+    assert hazards("create temporary table t (a int); create index on t (a)") == set()
+
+
+def test_dropped_and_made_again_is_new_but_renamed_is_not():
+    assert "index-not-concurrent" in hazards(
+        "alter table a rename to b; create index on b (x)", before="create table a (x int)"
+    )
+
+
+def test_rollback_takes_the_schema_back():
+    text = "begin; create table t (a int); rollback; create index on t (a);"
+    assert "index-not-concurrent" in hazards(text)
+
+
+def test_without_knowledge_evidence_is_text():
+    (finding,) = [f for f in report("create index i on t (a)").active if f.rule == "migrate.index-not-concurrent"]
+    assert finding.evidence is Evidence.TEXT
+
+
+def test_what_is_not_known_is_said():
+    assert "column-type-undecided" in rules("alter table t alter a type text")
+    assert "column-type-rewrites" in rules("alter table t alter a type bigint")
+
+
+@pytest.mark.parametrize(
+    ("before", "sql", "expected"),
+    [
+        ("create table p (id int primary key); create table c (pid int references p)", "drop table c", "drop-table-with-keys"),
+        ("create table p (id int primary key); create table c (pid int references p)", "alter table c drop constraint c_pid_fkey", "drop-foreign-key"),
+        ("create table m (a int) partition by range (a); create table d partition of m default", "create table x partition of m for values from (1) to (2)", "create-partition"),
+        ("create table m (a int) partition by range (a)", "create index concurrently i on m (a)", "index-on-partitioned"),
+        ("create table t (a int)", "alter table t add column if not exists a int", "already-done"),
+        ("create table t (id serial)", "alter table t alter id type bigint", "sequence-stays-int"),
+    ],
+)  # fmt: skip
+def test_hazards_that_only_a_schema_shows(before, sql, expected):
+    assert expected in rules(sql, before=before)
+    assert expected not in rules(sql) or expected == "create-partition"
+
+
+def test_search_path_and_schemas_are_told_apart():
+    found = report(
+        "set search_path = app; create table t (a int); create index on app.t (a); create index on public.t (a)"
+    )
+    objects = [f.location.line for f in found.active if f.rule == "migrate.index-not-concurrent"]
+    assert len(objects) == 1
+
+
+def test_validated_only_counts_once_validated():
+    steps = "alter table t add constraint k check (a is not null) not valid;"
+    assert "not-null-scans" in hazards(
+        steps,
+    ) | hazards(steps + "alter table t alter a set not null;")
+    assert "not-null-scans" not in hazards(
+        steps + "alter table t validate constraint k; alter table t alter a set not null;"
+    )
+    assert "not-null-scans" in hazards(
+        steps + "alter table t validate constraint k; alter table t alter a set not null;", version=(11, None)
+    )
