@@ -22,11 +22,11 @@ from dbkit.cli.options import (
     Yes,
 )
 from dbkit.errors import UsageError
-from dbkit.settings import Target
 
 if TYPE_CHECKING:
     from dbkit.plan import Plan
     from dbkit.postgres.apply import Knobs
+    from dbkit.settings import Target
 
 Jobs = Annotated[int, typer.Option("--jobs", min=1, max=16, help="Tables worked on side by side.")]
 Wait = Annotated[

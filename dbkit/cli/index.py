@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,7 +23,9 @@ from dbkit.cli.options import (
     Verbose,
 )
 from dbkit.errors import EXIT_FINDINGS, UsageError
-from dbkit.settings import Settings, Target
+
+if TYPE_CHECKING:
+    from dbkit.settings import Settings, Target
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Plan, build and check indexes without blocking.")
 

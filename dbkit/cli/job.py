@@ -13,11 +13,11 @@ import typer
 from dbkit.cli import targets
 from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import Refused, UsageError
-from dbkit.settings import Target
 
 if TYPE_CHECKING:
     from dbkit.job import Record
     from dbkit.postgres.jobstore import PostgresStore
+    from dbkit.settings import Target
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="List, inspect, pause, resume and abort jobs.")
 JobId = Annotated[int, typer.Argument(help="The number that `dbkit job list` shows.", metavar="ID")]

@@ -8,20 +8,21 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dbkit import settings
 from dbkit.errors import Refused, UsageError
-from dbkit.settings import Settings, Target
 
 if TYPE_CHECKING:
     from dbkit.job import Record, Tick
     from dbkit.policy import Policy
     from dbkit.postgres.indexes.desired import Wanted
+    from dbkit.settings import Settings, Target
 
 
 def postgres_targets(
     names: list[str] | None, dsn: str | None, config: Path | None
 ) -> tuple[Settings, tuple[Target, ...]]:
     """The PostgreSQL targets a command runs on. Raises UsageError for another engine."""
+    from dbkit import settings
+
     held = settings.load(config)
     chosen = held.choose(tuple(names or ()), dsn)
     for target in chosen:

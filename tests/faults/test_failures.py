@@ -276,3 +276,25 @@ def test_leftovers_of_a_reindex_are_named(made):
         "public.i_a_ccnew: an unfinished copy of i_a; drop index concurrently public.i_a_ccnew"
     ]
     assert made.invalid() == ["i_a_ccnew"]  # not ours: named, never dropped silently
+
+
+def test_a_table_locked_by_somebody_is_waited_for(made, ended):
+    made.db.execute("create table other (x int)")
+    plan = made.plan()
+    writer = made.db.connect(autocommit=False)
+    writer.execute("update t set a = 1 where id = 1")
+    plan.save(made.file.with_suffix(".json"))
+    process = made.cli("apply", str(made.file.with_suffix(".json")), "--wait", "0s", "--format", "json")
+    made.wait_for_phase("waiting for writers before build")
+    holder = made.db.connect(autocommit=False)
+    holder.execute("lock table other in access exclusive mode")
+    writer.rollback()
+    made.wait_for("select 1 from dbkit.job where note like '%cannot be looked at%'")
+    holder.rollback()
+    code, _, told = ended(process)
+    assert code == 0, told
+    holder.execute("lock table other in access exclusive mode")
+    code, _, told = made.run("apply", str(made.file.with_suffix(".json")))
+    holder.rollback()
+    assert code == 4, told
+    assert "locked" in told

@@ -16,6 +16,7 @@ from typing import LiteralString, cast
 import psycopg
 from psycopg import errors, sql
 
+from dbkit.errors import DbkitError
 from dbkit.postgres import catalog, ddl
 from dbkit.postgres.catalog import Build, Index, Partition, Relation, quote
 from dbkit.postgres.connect import Connection, Server, explain, fetch
@@ -106,6 +107,10 @@ class _Built:
     hint: str = ""
 
 
+class TableLocked(DbkitError):
+    """Somebody holds an ACCESS EXCLUSIVE lock on a table of this database: try again in a moment."""
+
+
 def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) -> Observed:
     """Look at the server and judge every wanted index. Leaves nothing behind; changes nothing."""
     path = str(fetch(connection, "select reset_val from pg_settings where name = 'search_path'")[0]["reset_val"])
@@ -129,6 +134,9 @@ def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) ->
             states = tuple(
                 found.judge(w, tables[n], _take(built[n], on_copy.get(_copy_name(n)))) for n, w in enumerate(wanted)
             )
+    except errors.LockNotAvailable as error:
+        told = explain(error, "cannot compare the wanted indexes with the server: a table is locked")
+        raise TableLocked(told.what, why=told.why, hint=told.hint) from None
     except psycopg.Error as error:
         raise explain(error, "cannot compare the wanted indexes with the server") from None
     return Observed(server, path, found.indexes, tuple(relations.values()), found.partitions, found.builds, states)

@@ -9,7 +9,7 @@ from dbkit.postgres.catalog import Relation, quote
 from dbkit.postgres.connect import Connection, Server, require_supported, server
 from dbkit.postgres.indexes import planning, steps, wishes
 from dbkit.postgres.indexes.audit import settled
-from dbkit.postgres.indexes.compare import IndexState, State, observe
+from dbkit.postgres.indexes.compare import IndexState, State, TableLocked, observe
 
 KINDS = ("index", "fix")
 
@@ -39,7 +39,10 @@ def check(connection: Connection, plan: Plan) -> Server:
 
 
 def _wishes(connection: Connection, found: Server, plan: Plan) -> None:
-    states = observe(connection, found, list(wishes.of_plan(plan).values())).states
+    try:
+        states = observe(connection, found, list(wishes.of_plan(plan).values())).states
+    except TableLocked as locked:
+        raise Refused(locked.what, why=locked.why, hint=locked.hint) from None
     now = {(s.wanted.schema, s.wanted.name): s for s in states}
     for step in plan.steps:
         state = now.get((step.data.get("schema"), step.data["index"]))

@@ -15,7 +15,7 @@ from dbkit.postgres.catalog import quoted
 from dbkit.postgres.indexes import desired, planning
 from dbkit.postgres.indexes.audit import settled
 from dbkit.postgres.indexes.build import Builder, Overtaken
-from dbkit.postgres.indexes.compare import IndexState, Observed, State, observe
+from dbkit.postgres.indexes.compare import IndexState, Observed, State, TableLocked, observe
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.outcome import Outcome
 
@@ -33,8 +33,7 @@ def settle(builder: Builder, wanted: Wanted, outcome: Outcome) -> None:
     """Bring one wanted index about. Raises Stopped, Refused or Broken; returns when the server has it as wanted."""
     began, rounds, told = time.monotonic(), 0, ""
     while not builder.watch.stopping:
-        builder.connection.execute("set search_path = pg_catalog")
-        observed = observe(builder.connection, builder.server, [wanted])
+        observed = _look(builder, wanted)
         state = observed.states[0]
         if settled(state):
             _after(builder, state, outcome)
@@ -61,6 +60,20 @@ def settle(builder: Builder, wanted: Wanted, outcome: Outcome) -> None:
                 builder.watch.say("look again", object=step.object, why=error.why)
                 break
     raise Stopped(f"{wanted.name} was not reached: the run is being stopped")
+
+
+def _look(builder: Builder, wanted: Wanted) -> Observed:
+    """The state now. A table that another session holds for itself is waited for: nothing of ours is held meanwhile."""
+    until = time.monotonic() + builder.limits.max_wait
+    with builder.watch.waiting(wanted.name) as note:
+        while True:
+            builder.connection.execute("set search_path = pg_catalog")
+            try:
+                return observe(builder.connection, builder.server, [wanted])
+            except TableLocked as locked:
+                if builder.watch.stopping or time.monotonic() > until:
+                    raise Stopped(locked.what, why=locked.why, hint=locked.hint) from None
+                note(f"{wanted.name}: cannot be looked at, a table of this database is locked")
 
 
 def _free(observed: Observed, steps: tuple[Step, ...]) -> tuple[Step, ...]:
