@@ -11,7 +11,7 @@ import psycopg
 from dbkit.errors import DbkitError, Stopped
 from dbkit.exhibits import Exhibit, Text
 from dbkit.job import Hooks, Record, Tick, run
-from dbkit.model import Evidence, Finding, Fix, Json, Location, Passed, Report, Severity, TargetInfo
+from dbkit.model import Evidence, Finding, Fix, Json, Location, Passed, Report, Severity, Skipped, TargetInfo
 from dbkit.plan import Plan
 from dbkit.postgres.connect import Connection, connect, explain, server
 from dbkit.postgres.indexes import outcome, planning, preflight, wishes
@@ -93,7 +93,7 @@ def apply(plan: Plan, target: Target, knobs: Knobs, progress: Callable[[Record, 
 
 
 def _report(connection: Connection, plan: Plan, target: Target, job: PlanJob, record: Record | None) -> Report:
-    findings, passed = _verified(connection, plan, target, job.outcomes)
+    findings, passed, skipped = _verified(connection, plan, target, job.outcomes)
     exhibits: tuple[Exhibit, ...] = outcome.exhibits(job.outcomes)
     if job.leftovers:
         exhibits += (Text("Left over from interrupted REINDEX CONCURRENTLY runs", "\n".join(job.leftovers)),)
@@ -109,6 +109,7 @@ def _report(connection: Connection, plan: Plan, target: Target, job: PlanJob, re
         targets=(TargetInfo(target.name, "postgres", plan.target.server_version),),
         findings=tuple(findings),
         passed=tuple(passed),
+        skipped=tuple(skipped),
         extra=extra,
         exhibits=exhibits,
     )
@@ -116,26 +117,26 @@ def _report(connection: Connection, plan: Plan, target: Target, job: PlanJob, re
 
 def _verified(
     connection: Connection, plan: Plan, target: Target, outcomes: Sequence[Outcome]
-) -> tuple[list[Finding], list[Passed]]:
-    """What a fresh look says after the run; without a connection, what the run itself knows."""
+) -> tuple[list[Finding], list[Passed], list[Skipped]]:
+    """What a fresh look says after the run; where there can be none, what the run itself knows."""
     errors = {o.object: o.error for o in outcomes if o.error is not None}
     states: Sequence[IndexState] = ()
-    if plan.kind == "index" and not connection.closed:
+    skipped: list[Skipped] = []
+    if plan.kind == "index":
         try:
             states = observe(connection, server(connection), list(wishes.of_plan(plan).values())).states
-        except (DbkitError, psycopg.Error):  # the server is gone: the error of the run says so
-            states = ()
+        except (DbkitError, psycopg.Error) as error:
+            reason = f"not looked at again after the run: {' '.join(str(error).split())}"
+            skipped.append(Skipped("pg.index-missing", target.name, redact(reason)))
     if not states:
-        rules = {step.object: str(step.data.get("rule", "pg.index-missing")) for step in plan.steps}
-        return [
-            _finding(rules.get(name, "pg.index-missing"), name, target, error) for name, error in errors.items()
-        ], []
+        rules = {step.object: str(step.data.get("rule", "")) for step in plan.steps}
+        known = [_finding(rules.get(n) or "pg.index-missing", n, target, error) for n, error in errors.items()]
+        return known, [], skipped
     findings = [
         _finding(_RULES[s.state], s.object, target, errors.get(s.wanted.name), s) for s in states if not settled(s)
     ]
-    if findings:
-        return findings, []
-    return [], [Passed("pg.index-missing", target.name, f"All {len(states)} wanted indexes are there, valid and equal")]
+    told = f"All {len(states)} wanted indexes are there, valid and equal"
+    return findings, [] if findings else [Passed("pg.index-missing", target.name, told)], []
 
 
 def _finding(
