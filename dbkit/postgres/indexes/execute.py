@@ -22,7 +22,7 @@ from dbkit.job import Log, Tick
 from dbkit.model import Json
 from dbkit.plan import Plan
 from dbkit.postgres import catalog
-from dbkit.postgres.connect import connect
+from dbkit.postgres.connect import Connection, connect
 from dbkit.postgres.indexes import cleanup, failure, steps, wishes
 from dbkit.postgres.indexes.build import POLL, Builder
 from dbkit.postgres.indexes.outcome import Outcome, verdict
@@ -85,9 +85,11 @@ class PlanJob:
         del cursor
         self._epoch = time.monotonic()
         waiting: queue.SimpleQueue[list[Task]] = queue.SimpleQueue()
-        for group in self._groups.values():
-            waiting.put(group)
         with connect(self._target, purpose="watch") as connection:
+            sizes = _sizes(connection)
+            # The largest table first: the run cannot be shorter than its longest table.
+            for table in sorted(self._groups, key=lambda name: -sizes.get(name, 0)):
+                waiting.put(self._groups[table])
             watch = self._watch = Watch(connection)
             count = min(self._jobs, len(self._groups))
             workers = [threading.Thread(target=self._work, args=(watch, waiting), daemon=True) for _ in range(count)]
@@ -154,10 +156,21 @@ class PlanJob:
             if builder is not None:
                 builder.close()
 
-    def _name_leftovers(self, connection: psycopg.Connection[Any], log: Log) -> None:
+    def _name_leftovers(self, connection: Connection, log: Log) -> None:
         self.leftovers = cleanup.leftovers(catalog.indexes(connection), {step.table for step in self._plan.steps})
         for text in self.leftovers:
             log("leftover", {"told": text})
+
+
+def _sizes(connection: Connection) -> dict[str, int]:
+    """Bytes by qualified table; a partitioned one has those of its partitions."""
+    relations = catalog.relations(connection)
+    names = {relation.oid: relation.qualified for relation in relations}
+    sizes = {relation.qualified: relation.bytes for relation in relations}
+    for partition in catalog.partitions(connection):
+        root = names.get(partition.root_oid, "")
+        sizes[root] = sizes.get(root, 0) + partition.bytes
+    return sizes
 
 
 def _wait(workers: list[threading.Thread]) -> None:
