@@ -112,7 +112,7 @@ class Plan(BaseModel):
     def to_sql(self) -> str:
         """A psql script of the same steps, with locks as comments and the undo statements at the end, commented out."""
         head = [
-            f"-- Plan of {self.tool}, made {self.created} for database {self.target.database}",
+            _comment(f"Plan of {self.tool}, made {self.created} for database {self.target.database}"),
             "-- Run by hand in psql it has no watchdog, no resume and no verification: prefer `dbkit apply`.",
             r"\set ON_ERROR_STOP on",
             r"\timing on",
@@ -172,10 +172,15 @@ def from_data(data: Any, label: str) -> Plan:
 
 
 def _script_lines(step: Step) -> list[str]:
-    comments = [f"-- {step.id} {step.action} {step.object}", f"-- lock: {step.lock}; blocks: {step.blocks}"]
+    comments = [f"{step.id} {step.action} {step.object}", f"lock: {step.lock}; blocks: {step.blocks}"]
     if step.note:
-        comments.append(f"-- {step.note}")
-    return ["", *[c.replace("\n", " ") for c in comments], f"{step.sql};"]
+        comments.append(step.note)
+    return ["", *map(_comment, comments), f"{step.sql};"]
+
+
+def _comment(text: str) -> str:
+    """One comment line: psql ends a comment at any line break, and a quoted name may hold one."""
+    return f"-- {' '.join(text.splitlines())}"
 
 
 def _undo_lines(step: Step) -> list[str]:

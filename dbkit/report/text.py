@@ -16,12 +16,19 @@ def text(report: Report, *, colour: bool = False, verbose: bool = False) -> str:
     for exhibit in report.exhibits:
         if isinstance(exhibit, Table) and verbose:
             lines += [*table(exhibit), ""]
+    several = len(report.targets) > 1
     for finding in report.active:
-        lines += _finding(finding, colour)
+        lines += _finding(finding, colour, several=several)
     if verbose:
-        lines += [f"passed {p.rule}: {_flat(p.sentence)}" for p in report.passed]
-        lines += [f"suppressed {_flat(f.rule)} {_flat(f.object)}" for f in report.suppressed]
-    lines += [f"skipped {s.rule}: {_flat(s.reason)}" for s in report.skipped]
+        lines += [f"passed {_on(p.target, several)}{p.rule}: {_flat(p.sentence)}" for p in report.passed]
+        lines += [f"suppressed {_on(f.target, several)}{f.rule} {_flat(f.object)}" for f in report.suppressed]
+    reasons: dict[tuple[str, str], list[str]] = {}
+    for skip in report.skipped:
+        reasons.setdefault((skip.target, skip.reason), []).append(skip.rule)
+    lines += [
+        f"skipped {_on(target, several)}{', '.join(rules)}: {_flat(reason)}"
+        for (target, reason), rules in reasons.items()
+    ]
     return "\n".join([*lines, _summary(report)]) + "\n"
 
 
@@ -38,12 +45,18 @@ def table(exhibit: Table) -> list[str]:
     ]
 
 
-def _finding(finding: Finding, colour: bool) -> list[str]:
+def _on(target: str, several: bool) -> str:
+    """Whose line it is, where there is more than one target."""
+    return f"{_flat(target)}: " if several else ""
+
+
+def _finding(finding: Finding, colour: bool, *, several: bool) -> list[str]:
     word = finding.severity.value
     if colour:
         word = f"{_COLOURS[finding.severity]}{word}\x1b[0m"
     where = f"{finding.location.file}:{finding.location.line or 1}: " if finding.location else ""
-    lines = [f"{word} {finding.rule} {_flat(finding.object)}: {where}{_flat(finding.message)}"]
+    whose = _on(finding.target, several)
+    lines = [f"{word} {whose}{finding.rule} {_flat(finding.object)}: {where}{_flat(finding.message)}"]
     if finding.fix:
         lines += [f"    fix: {line}" for line in finding.fix.text.splitlines()]
     return lines

@@ -298,3 +298,21 @@ def test_a_table_locked_by_somebody_is_waited_for(made, ended):
     holder.rollback()
     assert code == 4, told
     assert "locked" in told
+
+
+def test_no_row_and_no_output_holds_a_password(made, ended):
+    name, dsn = made.role()
+    made.db.execute(f"grant pg_read_all_stats to {name}")
+    secret = dsn.split(":")[2].split("@")[0]
+    blocker = made.db.connect(autocommit=False)
+    blocker.execute("update t set a = 1 where id = 1")
+    blocker.execute(f"alter role {name} valid until 'infinity' connection limit 20 password '{secret}'")
+    process = made.seen_as(dsn).start("--max-wait", "1s")
+    made.wait_for_event("cancelled")
+    blocker.rollback()
+    _, report, told = ended(process)
+    _, shown, _ = made.run("job", "show", "1")
+    rows = [made.db.execute(f"select * from dbkit.{table}") for table in ("job", "run", "job_event", "run_history")]
+    assert "alter role" in str(rows)  # the blocker's statement is told, without its secret
+    for text in (str(rows), str(report), told, shown):
+        assert secret not in text

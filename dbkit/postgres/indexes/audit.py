@@ -15,7 +15,7 @@ from dbkit.postgres.indexes.compare import IndexState, State, observe
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES
 from dbkit.postgres.indexes.rules.bloat import BloatLimits, bloated
-from dbkit.postgres.indexes.rules.declare import Blind, Remedy, Verdict
+from dbkit.postgres.indexes.rules.declare import Blind, Remedy, Verdict, comment
 from dbkit.postgres.indexes.rules.documented import undocumented
 from dbkit.postgres.indexes.rules.scene import Scene
 from dbkit.postgres.indexes.rules.usage import documented_unused
@@ -203,10 +203,10 @@ def _fix(verdict: Verdict) -> Fix | None:
     if verdict.remedy is None:
         return Fix("sql", verdict.fix, verdict.safe) if verdict.fix else None
     remedy = verdict.remedy
-    lines = [f"-- {remedy.note}"] if remedy.note and not remedy.safe else []
+    lines = [comment(remedy.note)] if remedy.note and not remedy.safe else []
     lines.append(f"{remedy.sql};")
     if not remedy.undo.startswith("--"):
-        lines += [f"-- {line}" for line in f"to undo: {remedy.undo};".splitlines()]
+        lines.append(comment(f"to undo: {remedy.undo};"))
     return Fix("sql", "\n".join(lines), remedy.safe)
 
 

@@ -79,6 +79,11 @@ class Blind:
     reason: str
 
 
+def comment(text: str) -> str:
+    """The text as SQL comments: psql ends one at any line break, and a quoted name may hold one."""
+    return "\n".join(f"-- {line.removeprefix('-- ')}" for line in text.splitlines())
+
+
 def index_rule(
     name: str,
     severity: Severity,

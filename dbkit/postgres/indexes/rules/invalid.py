@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from dbkit.model import Severity
 from dbkit.postgres.indexes.rules import remedies
-from dbkit.postgres.indexes.rules.declare import Blind, Verdict, index_rule
+from dbkit.postgres.indexes.rules.declare import Blind, Verdict, comment, index_rule
 from dbkit.sizes import format_bytes, format_seconds
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _half_attached(scene: Scene, index: Index) -> Verdict:
         f"the index on the partitioned table {index.table} is not valid: {why}",
         index.qualified,
         hint=hint,
-        fix=f"-- {hint}",
+        fix=comment(hint),
         severity=Severity.WARN,
         data={"partitions": len(parts), "missing": missing, "invalid": sick},
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dbkit.model import Location, Severity
 from dbkit.postgres.indexes.rules import remedies
-from dbkit.postgres.indexes.rules.declare import Limits, Remedy, Verdict, index_rule
+from dbkit.postgres.indexes.rules.declare import Limits, Remedy, Verdict, comment, index_rule
 from dbkit.postgres.indexes.rules.scene import Scene, enforces
 from dbkit.sizes import format_bytes
 
@@ -161,7 +161,11 @@ def _superfluous(scene: Scene, index: Index, keeper: Index, message: str, severi
     if wanted is not None:
         location = Location(wanted.file, wanted.line)
         message += f". It is documented ({wanted.origin or 'no origin given'}): the document asks for too much"
-        fix = f"-- take {wanted.name} out of {wanted.file} first, else the next plan builds it again\n{remedy.sql};"
+        fix = comment(f"take {wanted.name} out of {wanted.file} first, else the next plan builds it again")
+        fix += f"\n{remedy.sql};"
+        remedy = None
+    elif severity is Severity.INFO:
+        fix = comment(f"measure first: the longer index may not fit into memory as well\n{remedy.sql};")
         remedy = None
     return Verdict(
         message,

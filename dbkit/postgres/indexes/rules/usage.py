@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dbkit.model import Location, Severity
 from dbkit.postgres.indexes.rules import remedies
-from dbkit.postgres.indexes.rules.declare import Blind, Limits, Size, Verdict, index_rule
+from dbkit.postgres.indexes.rules.declare import Blind, Limits, Size, Verdict, comment, index_rule
 from dbkit.postgres.indexes.rules.foreign_keys import serves
 from dbkit.postgres.indexes.rules.overlap import superseded
 from dbkit.postgres.indexes.rules.scene import Scene, Usage, enforces
@@ -99,7 +99,7 @@ def unused(scene: Scene, limits: UnusedLimits) -> Iterator[Verdict | Blind]:
             f"{hidden}",
             index.qualified,
             hint=hidden.removeprefix("; "),
-            fix="" if certain else f"-- only when you are sure; to undo: {remedy.undo}\n-- {remedy.sql};",
+            fix="" if certain else comment(f"only when you are sure:\n{remedy.sql};\nto undo: {remedy.undo};"),
             severity=Severity.WARN if certain else Severity.INFO,
             remedy=remedy if certain else None,
             data={"scans": usage.scans, "bytes": usage.bytes, "since": scene.primary.since.isoformat()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dbkit.model import Severity
-from dbkit.postgres.indexes.rules.declare import Verdict, index_rule
+from dbkit.postgres.indexes.rules.declare import Verdict, comment, index_rule
 
 if TYPE_CHECKING:
     from dbkit.postgres.indexes.compare import IndexState
@@ -21,9 +21,7 @@ create index idx_users_email on users (email);
 def _found(state: IndexState, *names: str) -> Verdict | None:
     if state.state.value not in names:
         return None
-    return Verdict(
-        state.detail or state.state.value, state.object, state.hint, f"-- {state.hint}" if state.hint else ""
-    )
+    return Verdict(state.detail or state.state.value, state.object, state.hint, comment(state.hint))
 
 
 @index_rule(
