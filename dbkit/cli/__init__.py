@@ -1,23 +1,25 @@
 """The command tree, and the one place where an error becomes three lines and an exit code.
 
-Command files import typer and the core only; engines and drivers are imported inside the command that needs them, so
-that `dbkit --help` stays under 0.2 s.
+A command is added in `tree.py`; its file is imported when it is called. Command files import typer and the core only;
+engines and drivers are imported inside the command that needs them, so that `dbkit --help` stays under 0.2 s.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.exceptions import TyperException
 
 from dbkit import __version__
-from dbkit.cli import apply, audit, demo, doctor, explain, index, job, migrate, policy
-from dbkit.errors import EXIT_BROKEN, EXIT_INTERRUPTED, DbkitError
+from dbkit.cli.tree import Tree
+from dbkit.errors import EXIT_BROKEN, EXIT_INTERRUPTED, EXIT_USAGE, DbkitError
 
 app = typer.Typer(
     name="dbkit",
+    cls=Tree,
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -48,29 +50,23 @@ def root(
         os.environ["DBKIT_DEBUG"] = "1"
 
 
-app.command("demo")(demo.demo)
-app.command("doctor")(doctor.doctor)
-app.command("audit")(audit.audit)
-app.command("explain")(explain.explain)
-app.command("apply")(apply.apply)
-app.add_typer(index.app, name="index")
-app.add_typer(job.app, name="job")
-app.add_typer(migrate.app, name="migrate")
-app.add_typer(policy.app, name="policy")
-
-
 def main() -> None:
     """The console script. Never shows a traceback unless asked."""
     try:
-        app()
+        code = app(prog_name="dbkit", standalone_mode=False)
+        if code == EXIT_INTERRUPTED:  # typer's word for a Ctrl-C that no runner of a job has answered
+            print("error: interrupted before anything was changed", file=sys.stderr)
+        sys.exit(code)
+    except TyperException as error:
+        _usage(error)
+        sys.exit(EXIT_USAGE)
+    except typer.Abort:
+        sys.exit(EXIT_USAGE)
     except DbkitError as error:
         if os.environ.get("DBKIT_DEBUG"):
             raise
         print("\n".join(error.lines()), file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        print("error: interrupted before anything was changed", file=sys.stderr)
-        sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
@@ -83,3 +79,15 @@ def main() -> None:
         print(f"error: dbkit met something it does not know: {kind}: {redact(str(error))}", file=sys.stderr)
         print("hint: run it again with --debug and report the traceback", file=sys.stderr)
         sys.exit(EXIT_BROKEN)
+
+
+def _usage(error: TyperException) -> None:
+    """A wrong flag or argument in the words of every other error; a command without any argument shows its help."""
+    said = error.format_message().replace("Value error, ", "")
+    if said.startswith("Usage:"):
+        print(said, file=sys.stderr)
+        return
+    context: Any = getattr(error, "ctx", None)
+    command = context.command_path if context else "dbkit"
+    print(f"error: {' '.join(said.split()).rstrip('.')}", file=sys.stderr)
+    print(f"hint: `{command} --help` lists what it takes", file=sys.stderr)

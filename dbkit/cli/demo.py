@@ -13,8 +13,9 @@ def demo(
         Path, typer.Option("-o", "--output", help="Where the report goes; format by suffix.", metavar="FILE")
     ] = Path("dbkit-demo.html"),
 ) -> None:
-    """Show the main job on a throw-away PostgreSQL 18; needs no server, no Docker and no configuration.
+    """Show the main job on a throw-away PostgreSQL 18.
 
+    Needs no server, no Docker and no configuration.
     Seeds some hundred thousand rows, lets readers and writers run, breaks the database, then audits, plans, applies and
     verifies; the longest wait of the traffic stands beside the one under plain CREATE INDEX. Leaves a report.
 

@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from dbkit.cli import tree
+
 CANARY = "canary-s3cret"
 
 
@@ -21,12 +23,21 @@ def dbkit(*arguments, cwd=None, **environment):
     )
 
 
-COMMANDS = [
-    ("demo",), ("doctor",), ("audit",), ("explain",), ("apply",),
-    ("index", "plan"), ("index", "apply"), ("index", "status"),
-    ("job", "list"), ("job", "show"), ("job", "pause"), ("job", "resume"), ("job", "abort"),
-    ("migrate", "lint"), ("policy", "check"), ("policy", "schema"),
-]  # fmt: skip
+def commands():
+    """Every command of the tree, as the words a user types."""
+    for name in tree.COMMANDS:
+        loaded = tree.load(name)
+        for sub in getattr(loaded, "commands", {None: None}):
+            yield (name, sub) if sub else (name,)
+
+
+COMMANDS = list(commands())
+
+
+@pytest.mark.parametrize("name", tree.COMMANDS)
+def test_the_line_of_help_is_the_first_of_the_commands_own(name):
+    first = " ".join(tree.load(name).help.partition("\n\n")[0].split())
+    assert first.startswith(tree.COMMANDS[name].help.removesuffix("."))
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
@@ -37,12 +48,17 @@ def test_every_command_has_help_with_examples(command):
     assert f"dbkit {' '.join(command)}" in done.stdout
 
 
-def test_help_imports_no_driver():
+HEAVY = {"psycopg", "sqlalchemy", "alembic", "jinja2", "yaml", "postgast", "sqlglot", "rich", "pydantic", "asyncio"}
+IN_HELP = {"dbkit", "dbkit.__main__", "dbkit.cli", "dbkit.cli.tree", "dbkit.errors"}
+
+
+def test_help_imports_no_driver_and_no_command():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "dbkit", "--help"], capture_output=True, text=True, check=True
     )
-    imported = {line.rpartition("|")[2].strip().partition(".")[0] for line in done.stderr.splitlines()}
-    assert not imported & {"psycopg", "sqlalchemy", "alembic", "jinja2", "yaml", "postgast", "sqlglot", "rich"}
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not {name.partition(".")[0] for name in imported} & HEAVY
+    assert {name for name in imported if name.startswith("dbkit")} <= IN_HELP
 
 
 @pytest.mark.parametrize(
@@ -57,6 +73,10 @@ def test_help_imports_no_driver():
         (("apply", "nothing.json"), 2, "cannot read the plan"),
         (("index", "plan", "--file", "nothing"), 2, "there is no nothing"),
         (("policy", "check", "nothing"), 2, "default"),
+        (("indx",), 2, "Did you mean 'index'"),
+        (("index", "status", "--fromat", "json"), 2, "--format"),
+        (("index", "status", "--format", "xlm"), 2, "xlm"),
+        (("apply",), 2, "'plan'"),
     ],
 )
 def test_bad_input_gives_one_error_with_its_code(arguments, code, words, tmp_path):
