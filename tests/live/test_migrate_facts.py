@@ -7,6 +7,112 @@ from tests.fixtures.type_changes import CHANGES, DEFINITIONS
 
 SCAN_WORDS = ("verifying table", "validating foreign key", "building index", "rewriting table")
 
+M = "create table m (a int, b int) partition by range (a);"
+D = M + "create table d partition of m default;"
+K = "create table m (k text, b int) partition by list (k);"
+R = "for values from (0) to (9)"
+# (schema before, bound, the hazard or None): which checks the server takes as proof of a bound
+ATTACHED = [
+    (M + "create table c (a int not null, b int, check (a >= 0 and a < 9))", R, None),
+    (M + "create table c (a int not null, b int, check (a between 1 and 8))", R, None),
+    (M + "create table c (a int not null, b int, check (a in (1, 2, 8)))", R, None),
+    (M + "create table c (a int, b int, check (not (a is null or a < 0 or 9 <= a)))", R, None),
+    (M + "create table c (a int, b int, check (a >= 0 and a < 9))", R, "attach-partition"),
+    (M + "create table c (a int not null, b int, check (a >= 0))", R, "attach-partition"),
+    (M + "create table c (a int not null, b int, check (a >= 0 and a <= 9))", R, "attach-partition"),
+    (M + "create table c (a int not null, b int, check (b >= 0 and b < 9))", R, "attach-partition"),
+    (M + "create table c (a int not null, b int, check (a > 0 or a < 9))", R, "attach-partition"),
+    (M + "create table c (a int not null, b int); alter table c add check (a >= 0 and a < 9) not valid", R,
+     "attach-partition"),
+    (("create table m (a bigint, b int) partition by range (a);"
+     " create table c (a bigint not null, b int, check (a >= 0 and a < 9))"), R, None),
+    (("create table m (a numeric, b int) partition by range (a);"
+     " create table c (a numeric not null, b int, check (a >= 0 and a < 8.5))"), R, None),
+    (("create table m (a timestamptz) partition by range (a);"
+     " create table c (a timestamptz not null, check (a >= '2026-01-01' and a < '2026-01-31 12:00'))"),
+     "for values from ('2026-01-01') to ('2026-02-01')", None),
+    (("create table m (a timestamptz) partition by range (a);"
+     " create table c (a timestamptz not null, check (a >= date '2026-01-01' and a < date '2026-01-31'))"),
+     "for values from ('2026-01-01') to ('2026-02-01')", "attach-partition"),
+    (("create table m (a date) partition by range (a);"
+     " create table c (a date not null, check (a >= '2026-01-01' and a < '2026-02-01'))"),
+     "for values from ('2026-01-01') to ('2026-02-01')", None),
+    (M + "create table c (a int not null, b int, check (a < 9))", "for values from (minvalue) to (9)", None),
+    (("create table m (a int, b int) partition by range (a, b); create table c (a int not null, b int not null,"
+     " check ((a > 1 or a = 1 and b >= 2) and (a < 3 or a = 3 and b < 4)))"), "for values from (1, 2) to (3, 4)", None),
+    (("create table m (a int, b int) partition by range (a, b); create table c (a int not null, b int not null,"
+     " check (a = 1 and b >= 2 and b < 4))"), "for values from (1, 2) to (1, 4)", None),
+    (("create table m (a int, b int) partition by range (a, b); create table c (a int not null, b int not null,"
+     " check (a >= 1 and a < 3))"), "for values from (1, minvalue) to (3, minvalue)", None),
+    (("create table m (a int, b int) partition by range (a, b); create table c (a int not null, b int not null,"
+     " check (a >= 1 and a <= 3))"), "for values from (1, minvalue) to (3, maxvalue)", None),
+    (("create table m (a int, b int) partition by range (a, b); create table c (a int not null, b int not null,"
+     " check (a >= 1 and a < 3))"), "for values from (1, 2) to (3, 4)", "attach-partition"),
+    (("create table m (a text) partition by range (lower(a)); create table c (a text,"
+     " check (lower(a) is not null and lower(a) >= 'a' and lower(a) < 'b'))"), "for values from ('a') to ('b')", None),
+    (K + "create table c (k text not null check (k in ('x', 'y')), b int)", "for values in ('x', 'y', 'z')", None),
+    (K + "create table c (k text not null check (k = any (array['x', 'y'])), b int)", "for values in ('x', 'y')", None),
+    (K + "create table c (k text check (k in ('x', 'y')), b int)", "for values in ('x', 'y')", "attach-partition"),
+    (K + "create table c (k text check (k is null or k = 'x'), b int)", "for values in ('x', null)", None),
+    (K + "create table c (k text not null check (k in ('x', 'w')), b int)", "for values in ('x')", "attach-partition"),
+    (("create table m (k varchar(9)) partition by list (k);"
+     " create table c (k varchar(9) not null check (k::text = 'x'::text))"), "for values in ('x')", None),
+    ("create table m (a int) partition by hash (a); create table c (a int not null check (a = 1))",
+     "for values with (modulus 2, remainder 0)", "attach-partition"),
+    (D + "create table c (a int not null, b int, check (a >= 0 and a < 9))", R, "attach-partition"),
+    (D + "alter table d add check (a < 0 or a >= 9);"
+     " create table c (a int not null, b int, check (a >= 0 and a < 9))", R, None),
+    (D + "alter table d add check (a is null or a < 0); create table c (a int not null, b int,"
+     " check (a >= 0 and a < 9))", R, None),
+    (D + "alter table d add check (a < 0 or a > 8);"
+     " create table c (a int not null, b int, check (a >= 0 and a < 9))", R, "attach-partition"),
+    (D + "alter table d add check (b > 0); create table c (a int not null, b int, check (a >= 0 and a < 9))", R,
+     "attach-partition"),
+    (M + "create table c (a int, b int)", "default", None),
+    (M + "create table m1 partition of m for values from (0) to (9); create table c (a int, b int)", "default",
+     "attach-partition"),
+    (M + "create table m1 partition of m for values from (0) to (9); create table c (a int, b int, check (a >= 9))",
+     "default", None),
+]  # fmt: skip
+# What a linter may easily take for safe.
+TAKEN_FOR_SAFE = [
+    (("create table m (a int not null, b int) partition by range (a); create index m_b on m (b);"
+     " create table c (a int not null, b int, check (a >= 0 and a < 9))"), f"alter table m attach partition c {R}",
+     "attach-partition-builds", "building index"),
+    (("create table m (a int not null, b int) partition by range (a); create index m_b on m (b);"
+     " create table c (a int not null, b int, check (a >= 0 and a < 9)); create index on c (b)"),
+     f"alter table m attach partition c {R}", None, ""),
+    (("create table m (a int primary key) partition by range (a); create table c (a int not null,"
+     " check (a >= 0 and a < 9)); create unique index on c (a)"), f"alter table m attach partition c {R}",
+     "attach-partition-builds", "building index"),
+    (("create table m (a int primary key) partition by range (a); create table c (a int primary key,"
+     " check (a >= 0 and a < 9))"), f"alter table m attach partition c {R}", None, ""),
+    (("create table p (id int primary key);"
+     " create table m (a int not null, b int references p (id)) partition by range (a);"
+     " create table c (a int not null, b int, check (a >= 0 and a < 9))"), f"alter table m attach partition c {R}",
+     "attach-partition-builds", None),
+    ("create table t (a int, check (a is not null) no inherit)", "alter table t alter column a set not null",
+     "not-null-scans", None),
+    ("create table t (a int, check (not (a is null)))", "alter table t alter column a set not null", None, ""),
+    ("create table t (b int, check (b is not null)); alter table t rename column b to x; alter table t add column b int",
+     "alter table t alter column b set not null", "not-null-scans", "verifying table"),
+    ("create table t (b int, check (b is not null)); alter table t rename column b to x",
+     "alter table t alter column x set not null", None, ""),
+    ("create table t (n varchar(9)); create index t_lower on t (lower(n))", "alter table t alter n type varchar(20)",
+     "column-type-rebuilds-index", "building index"),
+    ("create table t (n varchar(9)); create index t_some on t (n) where n <> ''",
+     "alter table t alter n type varchar(20)", "column-type-rebuilds-index", "building index"),
+    ("create table t (id int, n varchar(9)); create index t_some on t (id) where n is not null",
+     "alter table t alter n type varchar(20)", "column-type-rebuilds-index", "building index"),
+    ("create table t (id int, n varchar(9)); create index t_n on t (n, id) where id > 0",
+     "alter table t alter n type varchar(20)", "column-type-rebuilds-index", "building index"),
+    ("create table t (n varchar(9)); create index t_n on t (lower(n))", "alter table t alter n type varchar(9)",
+     "column-type-rebuilds-index", "building index"),
+    ("create table t (id int, n varchar(9)); create index t_n on t (n, id)", "alter table t alter n type varchar(20)",
+     None, ""),
+    ("create table p (id varchar(9) primary key); create table t (n varchar(9) references p (id))",
+     "alter table t alter n type varchar(20)", None, ""),
+]  # fmt: skip
 # (schema before, statement, the hazard lint names for it or None, what the server's debug lines show)
 STATEMENTS = [
     ("create table t (a int, b int); alter table t add constraint k check (a > 0) not valid",
@@ -52,6 +158,9 @@ STATEMENTS = [
      "alter table m attach partition c for values from (0) to (9)", None, ""),
     ("create table t (a varchar(10) check (a <> ''))", "alter table t alter a type varchar(20)", "column-type-rechecks",
      "verifying table"),
+    *((before, f"alter table m attach partition c {bound}", hazard, "verifying table" if hazard else "")
+      for before, bound, hazard in ATTACHED),
+    *TAKEN_FOR_SAFE,
 ]  # fmt: skip
 
 

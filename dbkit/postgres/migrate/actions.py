@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from dbkit.postgres.ddl import Node
+from dbkit.postgres.migrate.bounds import PartitionKey
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.types import SqlType
 
@@ -37,6 +38,8 @@ class Constraint:
     nulls_not_distinct: bool = False
     include: tuple[str, ...] = ()
     deferrable: str = ""
+    no_inherit: bool = False
+    """NO INHERIT: child tables need not hold to it."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -75,11 +78,15 @@ class CreateTable(OnTable):
     likes: tuple[Name, ...] = ()
     partition_of: Name | None = None
     default_partition: bool = False
-    partitioned_by: tuple[str, ...] | None = None
+    partition_key: PartitionKey | None = None
+    bound: Node | None = None
+    """FOR VALUES of a partition, a PartitionBoundSpec."""
     if_not_exists: bool = False
     temporary: bool = False
     unlogged: bool = False
     from_query: bool = False
+    filled: bool = False
+    """By the query it is made from."""
     access_method: str = ""
     foreign: bool = False
 
@@ -255,6 +262,8 @@ class CreateIndex(OnTable):
     concurrently: bool = False
     if_not_exists: bool = False
     partial: bool = False
+    reads: frozenset[str] = frozenset()
+    """Columns in its expressions and its condition."""
     only: bool = False
     method: str = "btree"
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import expressions
+from dbkit.postgres.migrate.bounds import PartitionKey
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import BEFORE, Column, Domain, Function, HeldConstraint, Index, Schema, Table, View
 from dbkit.postgres.migrate.types import SERIALS, SqlType
@@ -19,6 +21,44 @@ def apply(schema: Schema, action: a.Action, *, born: int = BEFORE, block: int = 
     applier = _APPLIERS.get(type(action))
     if applier is not None:
         applier(schema, action, born, block)
+        if isinstance(action, a.OnTable):
+            _below(schema, action, born, block)
+
+
+_RECURSE: Final = (
+    a.AddColumn,
+    a.DropColumn,
+    a.AlterType,
+    a.SetDefault,
+    a.SetNotNull,
+    a.DropNotNull,
+    a.ValidateConstraint,
+    a.DropConstraint,
+)
+
+
+def _below(schema: Schema, action: a.OnTable, born: int, block: int) -> None:
+    """The same for the partitions of the table, as the server does."""
+    found = schema.table(action.table)
+    if found is None or not found.partitions:
+        return
+    change: dict[str, object] = {}
+    if isinstance(action, a.AddConstraint):
+        if action.only:
+            return
+        if action.constraint.kind not in ("check", "foreign", "notnull"):  # each leaf's index gets its own name
+            change["constraint"] = replace(action.constraint, name="")
+    elif isinstance(action, a.CreateIndex):
+        if action.only:
+            return
+        change["name"] = ""
+    elif isinstance(action, a.Rename):
+        if action.kind not in ("column", "constraint"):
+            return
+    elif not isinstance(action, _RECURSE):
+        return
+    for leaf in found.partitions:
+        apply(schema, replace(action, table=leaf, **change), born=born, block=block)
 
 
 def auto_name(table: str, columns: tuple[str, ...], suffix: str) -> str:
@@ -88,6 +128,7 @@ def _column(schema: Schema, made: a.ColumnDef, born: int) -> Column:
         made.not_null,
         has_default=made.default is not None or made.type.name in SERIALS,
         generated=made.generated,
+        reads=expressions.columns(made.expression),
         identity=bool(made.identity),
         collation=made.collation,
         born=born,
@@ -96,15 +137,18 @@ def _column(schema: Schema, made: a.ColumnDef, born: int) -> Column:
 
 def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) -> None:
     existing = schema.table(action.table)
-    if existing is not None and existing.complete and action.if_not_exists and not existing.dropped:
+    if existing is not None and action.if_not_exists and not existing.dropped:
         return
     table = Table(
         action.table,
         complete=not action.from_query,
         kind="foreign table" if action.foreign else "table",
         born=born,
-        partitioned=action.partitioned_by is not None,
+        partitioned=action.partition_key is not None,
+        partition_key=action.partition_key,
         partition_of=action.partition_of,
+        bound=action.bound,
+        filled=action.filled,
         unlogged=action.unlogged,
         temporary=action.temporary,
         access_method=action.access_method,
@@ -141,7 +185,8 @@ def _inherit(schema: Schema, table: Table, source: Name, born: int, block: int) 
         copied.has_default = column.has_default
         table.columns[column.name] = copied
     for held in found.constraints.values():
-        if held.constraint.kind == "check":
+        kind = held.constraint.kind
+        if (kind == "check" and not held.constraint.no_inherit) or (kind == "foreign" and table.partition_of == source):
             table.constraints[held.name] = HeldConstraint(held.name, held.constraint, held.validated, born, block)
 
 
@@ -155,7 +200,8 @@ def _attach(schema: Schema, parent: Name, child: Name, *, default: bool) -> None
 
 def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, block: int) -> None:
     _attach(schema, action.table, action.child, default=action.default)
-    schema.partial(action.child).partition_of = action.table
+    child = schema.partial(action.child)
+    child.partition_of, child.bound = action.table, action.bound
 
 
 def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, block: int) -> None:
@@ -164,7 +210,8 @@ def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, bloc
     above.partitions = [p for p in above.partitions if schema.key(p) != schema.key(action.child)]
     if above.default_partition is not None and schema.key(above.default_partition) == schema.key(action.child):
         above.default_partition = None
-    schema.partial(action.child).partition_of = None
+    child = schema.partial(action.child)
+    child.partition_of, child.bound = None, None
 
 
 def _add_column(schema: Schema, action: a.AddColumn, born: int, block: int) -> None:
@@ -181,7 +228,7 @@ def _drop_column(schema: Schema, action: a.DropColumn, born: int, block: int) ->
     table.columns.pop(action.column, None)
     for name in [n for n, c in table.constraints.items() if _uses(c.constraint, action.column)]:
         del table.constraints[name]
-    for index in [i for i in schema.indexes_on(action.table) if action.column in i.columns]:
+    for index in [i for i in schema.indexes_on(action.table) if action.column in i.columns or action.column in i.reads]:
         schema.drop_index(Name(index.table.schema, index.name))
 
 
@@ -241,6 +288,11 @@ def _drop_constraint(schema: Schema, action: a.DropConstraint, born: int, block:
     schema.drop_index(Name(action.table.schema, action.name))
 
 
+def _dml(schema: Schema, action: a.Dml, born: int, block: int) -> None:
+    if action.rows == 0 and action.verb in ("insert", "copy", "merge"):
+        schema.partial(action.table).filled = True
+
+
 def _set_logged(schema: Schema, action: a.SetLogged, born: int, block: int) -> None:
     schema.partial(action.table).unlogged = not action.logged
 
@@ -270,14 +322,33 @@ def _rename(schema: Schema, action: a.Rename, born: int, block: int) -> None:
 
 
 def _rename_column(schema: Schema, action: a.Rename) -> None:
-    table = schema.partial(action.table)
-    column = table.columns.pop(action.old, None) or Column(action.old)
-    column.name = action.new
-    table.columns[action.new] = column
+    table, old, new = schema.partial(action.table), action.old, action.new
+    column = table.columns.pop(old, None) or Column(old)
+    column.name = new
+    table.columns[new] = column
+    for other in table.columns.values():
+        other.reads = _swap_in(other.reads, old, new)
     for index in schema.indexes_on(action.table):
-        index.columns = tuple(action.new if c == action.old else c for c in index.columns)
+        index.columns = _swap(index.columns, old, new)
+        index.reads = _swap_in(index.reads, old, new)
     for held in table.constraints.values():
-        held.constraint.columns = tuple(action.new if c == action.old else c for c in held.constraint.columns)
+        # A new object: copies of this one belong to other tables (LIKE, partitions).
+        made = held.constraint
+        expression = expressions.renamed(made.expression, old, new)
+        held.constraint = replace(made, columns=_swap(made.columns, old, new), expression=expression)
+    for _, held in schema.referencing(action.table):
+        held.constraint = replace(held.constraint, parent_columns=_swap(held.constraint.parent_columns, old, new))
+    if table.partition_key is not None:
+        parts = _swap(table.partition_key.parts, old, new)
+        table.partition_key = PartitionKey(table.partition_key.strategy, parts)
+
+
+def _swap(names: tuple[str, ...], old: str, new: str) -> tuple[str, ...]:
+    return tuple(new if n == old else n for n in names)
+
+
+def _swap_in(names: frozenset[str], old: str, new: str) -> frozenset[str]:
+    return names - {old} | {new} if old in names else names
 
 
 def _rename_index(schema: Schema, name: Name, new: str) -> None:
@@ -336,7 +407,7 @@ def _create_index(schema: Schema, action: a.CreateIndex, born: int, block: int) 
     name = action.name or auto_name(action.table.name, action.columns, "idx")
     if action.if_not_exists and (action.table.schema or schema.search_path, name) in schema.indexes:
         return
-    schema.add_index(Index(name, action.table, action.columns, action.unique, action.partial, born))
+    schema.add_index(Index(name, action.table, action.columns, action.unique, action.partial, action.reads, born))
 
 
 def _create_domain(schema: Schema, action: a.CreateDomain, born: int, block: int) -> None:
@@ -400,6 +471,7 @@ _APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] 
     a.AddConstraint: _constrain,
     a.ValidateConstraint: _validate,
     a.DropConstraint: _drop_constraint,
+    a.Dml: _dml,
     a.SetLogged: _set_logged,
     a.SetAccessMethod: _access_method,
     a.AttachPartition: _attach_partition,

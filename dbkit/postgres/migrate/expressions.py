@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from dbkit.postgres.ddl import Node, deparse_expression, walk
+from dbkit.postgres.ddl import Node, copy, deparse_expression, walk
+from dbkit.postgres.migrate import formulas
 from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
 from dbkit.postgres.migrate.names import Name, of_strings
 from dbkit.postgres.migrate.types import SqlType, read_type
@@ -23,6 +24,20 @@ def columns(node: Node | None) -> frozenset[str]:
             if last.WhichOneof("node") == "string":
                 found.add(last.string.sval)
     return frozenset(found)
+
+
+def renamed(node: Node | None, old: str, new: str) -> Node | None:
+    """The expression after a column has got another name."""
+    if node is None or old not in columns(node):
+        return node
+    made = copy(node)
+    for message in walk(made):
+        if message.DESCRIPTOR.name == "ColumnRef":
+            reference: Any = message
+            last = reference.fields[-1]
+            if last.WhichOneof("node") == "string" and last.string.sval == old:
+                last.string.sval = new
+    return made
 
 
 def calls(node: Node | None) -> tuple[Name, ...]:
@@ -56,20 +71,11 @@ def volatile_call(node: Node | None, volatility: Callable[[Name], str | None]) -
 
 
 def proves_not_null(node: Node | None) -> frozenset[str]:
-    """Columns that a true CHECK expression proves to hold no NULL: `c IS NOT NULL`, also as part of an AND.
+    """Columns that a CHECK proves to hold no NULL: `c IS NOT NULL`, alone, in an AND, or in every arm of an OR.
 
     `c > 0` proves nothing, because a CHECK passes on NULL.
     """
-    if node is None:
-        return frozenset()
-    kind = node.WhichOneof("node")
-    if kind == "null_test" and node.null_test.nulltesttype == 2:  # IS_NOT_NULL
-        arg = node.null_test.arg
-        if arg.WhichOneof("node") == "column_ref":
-            return columns(arg)
-    if kind == "bool_expr" and node.bool_expr.boolop == 1:  # AND_EXPR
-        return frozenset[str]().union(*(proves_not_null(arg) for arg in node.bool_expr.args))
-    return frozenset()
+    return formulas.never_null(formulas.read(node, {}))
 
 
 def always_true(node: Node) -> bool:

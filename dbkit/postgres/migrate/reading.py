@@ -92,10 +92,19 @@ def _index(n: Any, d: str) -> list[a.Action]:
             concurrently=n.concurrent,
             if_not_exists=n.if_not_exists,
             partial=n.HasField("where_clause"),
+            reads=_index_reads(n),
             only=not n.relation.inh,
             method=n.access_method or "btree",
         )
     ]
+
+
+def _index_reads(n: Any) -> frozenset[str]:
+    found = expressions.columns(n.where_clause) if n.HasField("where_clause") else frozenset[str]()
+    for param in n.index_params:
+        if param.index_elem.HasField("expr"):
+            found |= expressions.columns(param.index_elem.expr)
+    return found
 
 
 def _drop(n: Any, d: str) -> list[a.Action]:
@@ -208,12 +217,20 @@ def _table_as(n: Any, d: str) -> list[a.Action]:
         tables, columns, _ = _query_parts(n.query, d)
         return [a.CreateView(name, True, tables, columns, with_data=not n.into.skip_data)]
     temporary = n.into.rel.relpersistence == "t"
-    return [a.CreateTable(name, from_query=True, if_not_exists=n.if_not_exists, temporary=temporary)]
+    return [
+        a.CreateTable(
+            name,
+            from_query=True,
+            filled=not n.into.skip_data,
+            if_not_exists=n.if_not_exists,
+            temporary=temporary,
+        )
+    ]
 
 
 def _select(n: Any, d: str) -> list[a.Action]:
     if n.HasField("into_clause"):
-        return [a.CreateTable(of_range(n.into_clause.rel, d), from_query=True)]
+        return [a.CreateTable(of_range(n.into_clause.rel, d), from_query=True, filled=True)]
     tables, _, calls = _query_parts(n, d)
     found: list[a.Action] = [a.Query(tables, calls)]
     if n.HasField("with_clause"):

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from dbkit.postgres.ddl import Node, numbers
 from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate.bounds import read_key
 from dbkit.postgres.migrate.names import Name, of_range, of_strings
 from dbkit.postgres.migrate.types import SERIALS, SqlType, read_type
 
@@ -24,7 +25,13 @@ def read_constraint(node: Any, default: str, columns: tuple[str, ...] = ()) -> a
     keys = tuple(k.string.sval for k in node.keys) or columns
     if kind == CHECK:
         return a.Constraint(
-            "check", node.conname, columns, node.raw_expr, not_valid=node.skip_validation, enforced=node.is_enforced
+            "check",
+            node.conname,
+            columns,
+            node.raw_expr,
+            not_valid=node.skip_validation,
+            enforced=node.is_enforced,
+            no_inherit=node.is_no_inherit,
         )
     if kind == NOT_NULL:
         return a.Constraint("notnull", node.conname, keys, not_valid=node.skip_validation)
@@ -115,7 +122,6 @@ def create_table(node: Any, default: str) -> a.CreateTable:
             likes.append(of_range(element.table_like_clause.relation, default))
     parents = tuple(of_range(p.range_var, default) for p in node.inh_relations)
     bound = node.HasField("partbound")
-    keys = tuple(p.partition_elem.name for p in node.partspec.part_params) if node.HasField("partspec") else None
     return a.CreateTable(
         of_range(node.relation, default),
         columns=tuple(columns),
@@ -124,7 +130,8 @@ def create_table(node: Any, default: str) -> a.CreateTable:
         likes=tuple(likes),
         partition_of=parents[0] if bound and parents else None,
         default_partition=bound and node.partbound.is_default,
-        partitioned_by=keys,
+        partition_key=read_key(node.partspec) if node.HasField("partspec") else None,
+        bound=node.partbound if bound else None,
         if_not_exists=node.if_not_exists,
         temporary=node.relation.relpersistence == "t",
         unlogged=node.relation.relpersistence == "u",
@@ -204,7 +211,7 @@ def _partition(c: Any, table: Name, default: str) -> tuple[Name, Any]:
 
 def _attach(c: Any, table: Name, default: str, only: bool) -> a.Action:
     child, command = _partition(c, table, default)
-    return a.AttachPartition(table, child, command.bound.is_default)
+    return a.AttachPartition(table, child, command.bound.is_default, command.bound)
 
 
 def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+from dbkit.postgres.ddl import Node
 from dbkit.postgres.migrate.actions import Constraint
+from dbkit.postgres.migrate.bounds import PartitionKey
 from dbkit.postgres.migrate.expressions import columns as columns_of
 from dbkit.postgres.migrate.expressions import proves_not_null
 from dbkit.postgres.migrate.names import Name
@@ -29,6 +31,8 @@ class Column:
     not_null: bool | None = None
     has_default: bool = False
     generated: str = ""
+    reads: frozenset[str] = frozenset()
+    """Columns the expression of a generated one reads."""
     identity: bool = False
     collation: str = ""
     born: int = BEFORE
@@ -44,6 +48,11 @@ class HeldConstraint:
     born: int = BEFORE
     block: int = 0
 
+    @property
+    def proves(self) -> bool:
+        """Whether every row is known to satisfy it, in child tables too."""
+        return self.validated and self.constraint.enforced and not self.constraint.no_inherit
+
 
 @dataclass(slots=True)
 class Index:
@@ -54,6 +63,8 @@ class Index:
     columns: tuple[str, ...]
     unique: bool = False
     partial: bool = False
+    reads: frozenset[str] = frozenset()
+    """Columns in its expressions and its condition."""
     born: int = BEFORE
     constraint: str = ""
     parent: str = ""
@@ -71,13 +82,18 @@ class Table:
     constraints: dict[str, HeldConstraint] = field(default_factory=dict[str, HeldConstraint])
     partitioned: bool | None = None
     """None: not known."""
+    partition_key: PartitionKey | None = None
     partition_of: Name | None = None
+    bound: Node | None = None
+    """FOR VALUES of a partition; None also where it is not known."""
     default_partition: Name | None = None
     partitions: list[Name] = field(default_factory=list[Name])
     unlogged: bool | None = None
     temporary: bool = False
     access_method: str = ""
     dropped: bool = False
+    filled: bool = False
+    """Known to hold more rows than a list of VALUES put in."""
 
     def column(self, name: str) -> Column | None:
         """The column, if it is known."""
@@ -95,7 +111,7 @@ class Table:
         """A validated CHECK that proves the column holds no NULL."""
         for held in self.constraints.values():
             made = held.constraint
-            if made.kind == "check" and held.validated and made.enforced and column in proves_not_null(made.expression):
+            if made.kind == "check" and held.proves and column in proves_not_null(made.expression):
                 return held
         return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dbkit.postgres.migrate.rules import (
+    attaching,
     blocks,
     column_types,
     columns,
@@ -29,6 +30,7 @@ from dbkit.postgres.migrate.rules import (
 from dbkit.postgres.migrate.rules.declare import DISPATCH, MigrationRule
 
 FAMILIES: Final = (
+    attaching,
     blocks,
     column_types,
     columns,

@@ -1,4 +1,4 @@
-"""Partitions: attached with their bounds proved, detached without stopping the parent."""
+"""Partitions made, detached and dropped without stopping the parent."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
-from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rules.declare import (
     BRIEF,
     ERROR,
@@ -20,66 +19,6 @@ from dbkit.postgres.migrate.rules.declare import (
 )
 
 _AX = "ACCESS EXCLUSIVE"
-
-
-@hazard(
-    "migrate.attach-partition",
-    on=a.AttachPartition,
-    category="lock",
-    severity=ERROR,
-    lock=f"SHARE UPDATE EXCLUSIVE on the parent (from 12), {_AX} on the new and on the default partition",
-    cost=SCANS,
-    versions=f"{_AX} on the parent before 12",
-    ok="Every partition is attached with its bounds proved before",
-    bad="alter table m attach partition m1 for values from (0) to (100);",
-    good="""
-    create table m1 (like m including all);
-    alter table m attach partition m1 for values from (0) to (100);
-    """,
-    known=also(pgls="avoidAttachingPartition", pgsafe="attach-partition"),
-)
-def attach(ctx: Context, action: a.AttachPartition) -> Iterator[Hazard]:
-    """ATTACH PARTITION scans the new partition, and the default partition, under ACCESS EXCLUSIVE.
-
-    Why: every row has to be shown to fit the bounds, and no row of the default partition may belong to the new one.
-
-    Fix: a CHECK equal to the bounds (with IS NOT NULL) on the new partition and the negated one on the default
-    partition, each NOT VALID and then validated; ATTACH then finds the proof and does not scan. Drop them after.
-
-    Not reported when: the new partition was created by the same file and no default partition is known, or a validated
-    CHECK on the child over the partition key is known.
-    """
-    above = ctx.schema.table(action.table)
-    default = above.default_partition if above is not None else None
-    if ctx.fresh(action.table):
-        return
-    child = ctx.schema.table(action.child)
-    child_scanned = not ctx.fresh(action.child) and not (child is not None and _proved(ctx, action.child))
-    default_scanned = default is not None and not action.default and not _proved(ctx, default)
-    scanned = [*([action.child] if child_scanned else []), *([default] if default_scanned and default else [])]
-    if not scanned:
-        return
-    names = " and ".join(map(str, scanned))
-    name = quote(f"{action.child.name}_bounds"[:63])
-    yield Hazard(
-        f"attaching {action.child} scans {names} while their reads and writes wait",
-        object=str(action.table),
-        recipe=f"ALTER TABLE {scanned[0].sql} ADD CONSTRAINT {name} CHECK (...the bounds, and IS NOT NULL...)"
-        f" NOT VALID;\n-- in a transaction of its own:\nALTER TABLE {scanned[0].sql} VALIDATE CONSTRAINT {name};",
-        tables=tuple(scanned),
-        evidence=ctx.evidence(*scanned),
-        data={"lock": _AX, "cost": SCANS},
-    )
-
-
-def _proved(ctx: Context, table: Name) -> bool:
-    """Whether validated checks exist that may prove bounds; whether they imply them only the server can say."""
-    found = ctx.schema.table(table)
-    if found is None:
-        return False
-    above = ctx.schema.table(found.partition_of) if found.partition_of is not None else None
-    del above
-    return any(c.constraint.kind == "check" and c.validated for c in found.constraints.values())
 
 
 @hazard(

@@ -75,6 +75,8 @@ def _between(ctx: Context, old: SqlType, new: SqlType) -> TypeChange:
         return TypeChange.REWRITE
     found = change(base_old, base_new)
     if found is TypeChange.TIME_ZONE:
+        if ctx.major < 12:
+            return TypeChange.REWRITE
         zone = ctx.session.setting("timezone")
         if zone is not None:
             return TypeChange.FREE if zone.lower() in _UTC else TypeChange.REWRITE
@@ -113,7 +115,7 @@ def rewrites(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     Not reported when: the old type is known and the change is free: varchar(n) longer, to varchar or text; text to
     varchar; numeric with more digits and the same scale, or to numeric; a longer or no precision of timestamp, time or
     interval; varbit longer; cidr to inet; xml to text; to an unconstrained domain, or from a domain to its base type;
-    timestamp to and from timestamptz where the script set TimeZone to UTC; the same type.
+    timestamp to and from timestamptz (from 12) where the script set TimeZone to UTC; the same type.
     """
     if ctx.fresh(action.table):
         return
@@ -215,7 +217,8 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     """The table is not rewritten, but the indexes on the column are rebuilt while reads and writes wait.
 
     Why: another collation or operator class (citext, oid, timestamptz) sorts differently, so the index is built anew
-    under ACCESS EXCLUSIVE. varchar to text keeps the index as it is.
+    under ACCESS EXCLUSIVE. varchar to text keeps a plain index as it is; one on an expression or with a condition is
+    built anew with every type change of a column it reads.
 
     Fix: drop the index concurrently before and build it concurrently after, or use a second column.
 
@@ -229,10 +232,11 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     if column is None:
         return
     base_old, base_new = ctx.schema.base(old)[0], ctx.schema.base(action.type)[0]
-    if keeps_index(base_old, base_new, collation_changed=_collation_changes(action, column)):
-        return
+    kept = keeps_index(base_old, base_new, collation_changed=_collation_changes(action, column))
     for index in ctx.schema.indexes_on(action.table):
-        if action.column in index.columns:
+        # The server does not compare expressions and conditions: an index that has one is always built anew.
+        opaque = index.partial or "" in index.columns
+        if (opaque or not kept) and (action.column in index.columns or action.column in index.reads):
             yield Hazard(
                 f"index {index.name} is rebuilt for the new type of {action.column} while reads and writes of"
                 f" {action.table} wait",
