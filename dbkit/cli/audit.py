@@ -35,6 +35,28 @@ def audit(
     target: TargetNames = None,
     dsn: Dsn = None,
     config: Config = None,
+    pg_conf: Annotated[
+        Path | None,
+        typer.Option("--pg-conf", help="A postgresql.conf, audited with no server.", metavar="FILE"),
+    ] = None,
+    pg_version: Annotated[
+        str | None, typer.Option("--pg-version", help="The PostgreSQL the file is for: 14 to 18.", metavar="VERSION")
+    ] = None,
+    upgrade_to: Annotated[
+        str | None, typer.Option("--upgrade-to", help="Also what breaks on the upgrade to this.", metavar="VERSION")
+    ] = None,
+    memory: Annotated[
+        str | None, typer.Option("--memory", help="Memory of the server's machine.", metavar="16GB")
+    ] = None,
+    cpus: Annotated[int | None, typer.Option("--cpus", min=1, max=4096, help="CPUs of the server's machine.")] = None,
+    storage: Annotated[str | None, typer.Option("--storage", help="ssd, hdd or san.", metavar="KIND")] = None,
+    managed: Annotated[
+        str | None, typer.Option("--managed", help="Run by a service: aws, azure or gcp.", metavar="SERVICE")
+    ] = None,
+    wanted_settings: Annotated[
+        Path | None,
+        typer.Option("--settings", help="Your own wanted settings (`extends: postgres`).", metavar="FILE"),
+    ] = None,
     file: Annotated[
         list[Path] | None,
         typer.Option("--file", help="Files or folders of wanted indexes, instead of the target's own.", metavar="PATH"),
@@ -68,16 +90,22 @@ def audit(
       dbkit audit prod --fix fix.json && dbkit apply fix.json -t prod
     """
     from dbkit import settings
-    from dbkit.cli import audit_live, audit_looks
+    from dbkit.cli import audit_files, audit_live, audit_looks, targets
     from dbkit.model import merge
     from dbkit.rules import Selection
 
     held = settings.load(config)
     flags = audit_live.Flags(policy, Selection(_split(select), _split(ignore)), file, fix)
-    chosen = audit_live.chosen([*(names or ()), *(target or ())], dsn, held)
+    machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings)
+    called = [*(names or ()), *(target or ())]
+    chosen = audit_live.chosen(called, dsn, held) if called or dsn or pg_conf is None else ()
     if fix is not None:
-        audit_looks.check_fix(fix, len(chosen))
+        audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None))
     looks = [audit_live.postgres(held, one, flags) for one in chosen]
+    if pg_conf is not None:
+        rules = targets.policy_of(held, None, policy)
+        flags.selection.validate()
+        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, upgrade_to))
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]
     if len(failed) == len(results) == 1:

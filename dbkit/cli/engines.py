@@ -5,10 +5,18 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Final
 
-RULE_MODULES: Final = ("dbkit.postgres.indexes.rules", "dbkit.postgres.migrate.rules")
+RULE_MODULES: Final = (
+    "dbkit.postgres.indexes.rules",
+    "dbkit.postgres.settings.rules",
+    "dbkit.postgres.migrate.rules",
+)
 
 
-def load_rules() -> None:
-    """Fill `dbkit.rules.REGISTRY` with every rule of every engine; imports no driver."""
-    for module in RULE_MODULES:
+FOR_FILES: Final = tuple(module for module in RULE_MODULES if "migrate" not in module)
+"""Those of a quick look at a file: the migration rules bring the SQL grammar with them."""
+
+
+def load_rules(modules: tuple[str, ...] = RULE_MODULES) -> None:
+    """Fill `dbkit.rules.REGISTRY` with the rules of every engine, or of these modules; imports no driver."""
+    for module in modules:
         import_module(module)

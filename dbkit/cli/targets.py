@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -46,13 +47,18 @@ def wanted(held: Settings, target: Target, files: list[Path] | None) -> tuple[Wa
     return desired.load(files or [held.directory / place for place in target.indexes])
 
 
-def policy_of(held: Settings, target: Target, name: str | None) -> Policy:
-    """The policy in force."""
+def policy_of(held: Settings, target: Target | None, name: str | None) -> Policy:
+    """The policy in force: the flag's, the target's own (None: a file is looked at), or the configuration's."""
     from dbkit import policy
-    from dbkit.cli.engines import load_rules
+    from dbkit.cli.engines import FOR_FILES, load_rules
 
+    chosen = name or (target.policy if target else None) or held.policy
+    if target is None:
+        load_rules(FOR_FILES)
+        with suppress(UsageError):  # it names a rule of the others: read it again with all of them
+            return policy.load(chosen)
     load_rules()
-    return policy.load(name or target.policy or held.policy)
+    return policy.load(chosen)
 
 
 def confirm(question: str, *, yes: bool) -> None:

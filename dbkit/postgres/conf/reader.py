@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -69,6 +69,13 @@ class ConfFile:
     """What the server would say next: after a syntax or include error it stops before it looks at names and values."""
     notes: tuple[Problem, ...] = ()
     """What the server only logs, such as a file of include_if_exists that is not there."""
+    contents: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
+    """Every file that was read, by path, as it was."""
+
+    def line(self, file: str, number: int) -> str:
+        """A line of one of the files, without its end; empty when there is none."""
+        lines = self.contents.get(file, b"").split(b"\n")
+        return lines[number - 1].decode("utf-8", "surrogateescape") if 0 < number <= len(lines) else ""
 
     @property
     def loads(self) -> bool:
@@ -99,25 +106,35 @@ class _Reading:
     settings: list[Setting] = field(default_factory=list[Setting])
     problems: list[Problem] = field(default_factory=list[Problem])
     notes: list[Problem] = field(default_factory=list[Problem])
+    contents: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    overlay: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
-def read_file(path: Path, major: int, *, auto_conf: Path | None = None) -> ConfFile:
+def read_file(
+    path: Path, major: int, *, auto_conf: Path | None = None, overlay: Mapping[str, bytes] | None = None
+) -> ConfFile:
     """Read `path` and what it includes, then `auto_conf` (default: a postgresql.auto.conf beside it, if there is one).
 
+    `overlay` holds contents that count instead of those on disk, by path.
     Raises UsageError when the file itself cannot be read; everything else is a Problem.
     """
     parameters.load(major)
-    reading = _Reading(major)
-    _read(reading, path, _content(path), depth=0, chain=())
+    reading = _Reading(major, overlay=overlay or {})
+    _read(reading, path, _content(reading, path), depth=0, chain=())
     auto = auto_conf or path.parent / "postgresql.auto.conf"
     if auto.name != path.name and auto.is_file():
-        _read(reading, auto, _content(auto), depth=0, chain=())
+        _read(reading, auto, _content(reading, auto), depth=0, chain=())
     settings, refused = _judge(_mark_dead(reading.settings), major)
     first, further = (reading.problems, refused) if reading.problems else (refused, [])
-    return ConfFile(str(path), major, tuple(settings), tuple(first), tuple(further), tuple(reading.notes))
+    return ConfFile(
+        str(path), major, tuple(settings), tuple(first), tuple(further), tuple(reading.notes), reading.contents
+    )
 
 
-def _content(path: Path) -> bytes:
+def _content(reading: _Reading, path: Path) -> bytes:
+    held = reading.overlay.get(str(path))
+    if held is not None:
+        return held
     try:
         if path.is_dir():
             raise UsageError(f"{path} is a folder", hint="give the postgresql.conf in it")
@@ -131,6 +148,7 @@ def _content(path: Path) -> bytes:
 
 
 def _read(reading: _Reading, path: Path, content: bytes, *, depth: int, chain: tuple[Path, ...]) -> None:
+    reading.contents[str(path)] = content
     entries, syntax = read(content)
     reading.problems += [Problem(str(path), s.line, s.message) for s in syntax]
     for entry in entries:
@@ -192,7 +210,7 @@ def _nested(
     reading: _Reading, target: Path, problem: Callable[[str], None], depth: int, chain: tuple[Path, ...]
 ) -> None:
     try:
-        content = _content(target)
+        content = _content(reading, target)
     except UsageError as error:
         problem(f'could not open file "{target}": {error.why or error.what}')
         return
@@ -237,3 +255,8 @@ def _value(setting: Setting, major: int) -> tuple[str | None, str | None]:
         return canonical(parameter, setting.raw), None
     except InvalidValue as error:
         return None, str(error)
+
+
+def printable(text: str) -> str:
+    """The text with bytes that are not UTF-8 replaced, so that it can be printed and written as JSON."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -191,3 +191,38 @@ def _in_range(parameter: Parameter, number: N) -> N:
 
 def _invalid(parameter: Parameter, value: str) -> str:
     return f'invalid value for parameter "{parameter.name}": "{value}"'
+
+
+def written(parameter: Parameter, shown: str) -> str:
+    """A canonical value as a person writes it: the largest unit that holds it exactly (`4GB`, `10min`, `on`)."""
+    if parameter.kind not in ("integer", "real") or parameter.unit is None:
+        return shown
+    try:
+        number = float(shown)
+    except ValueError:
+        return shown
+    if number <= 0:  # 0, -1 and the like are switches, not amounts
+        return shown
+    table, base = _table(parameter.unit)
+    for unit, factor in table.items():
+        amount = number * base / factor
+        if amount >= 1 and amount == int(amount):
+            return f"{int(amount)}{unit}"
+    return shown
+
+
+def in_bytes(parameter: Parameter, shown: str) -> int:
+    """A canonical memory value in bytes; -1 and the like stay what they are. Raises KeyError for another unit."""
+    number = float(shown)
+    return int(number * _BASE_BYTES[parameter.unit or "B"]) if number > 0 else int(number)
+
+
+def from_bytes(parameter: Parameter, count: float) -> str:
+    """Bytes as a canonical value of a memory parameter, rounded down to whole megabytes where it is that large."""
+    whole = count - count % 2**20 if count >= 2**20 else count
+    return str(int(whole // _BASE_BYTES[parameter.unit or "B"]))
+
+
+def is_memory(parameter: Parameter) -> bool:
+    """Whether the parameter is an amount of memory or disk."""
+    return parameter.unit in _BASE_BYTES

@@ -1,0 +1,99 @@
+"""The looks of `dbkit audit` at files, with no server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, get_args
+
+from dbkit.cli.audit_looks import Draft, Look, Looked
+from dbkit.errors import UsageError
+from dbkit.model import TargetInfo
+
+if TYPE_CHECKING:
+    from dbkit.model import Finding
+    from dbkit.policy import Policy
+    from dbkit.postgres.settings.scene import Size
+    from dbkit.rules import Selection
+
+Storage = Literal["ssd", "hdd", "san"]
+NEWEST = 18
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The flags that say where a file will be used."""
+
+    memory: str | None = None
+    cpus: int | None = None
+    storage: str | None = None
+    managed: str | None = None
+    settings: Path | None = None
+
+    def size(self, memory: int | None = None, cpus: int | None = None, storage: str = "ssd") -> Size:
+        """The machine; what the flags do not say is what the target's configuration says. Raises UsageError."""
+        from dbkit.postgres.settings.scene import Size
+        from dbkit.sizes import parse_bytes
+
+        if self.storage is not None and self.storage not in get_args(Storage):
+            raise UsageError(f"no storage is called {self.storage!r}", hint="ssd, hdd or san")
+        if self.managed is not None and self.managed not in ("aws", "azure", "gcp"):
+            raise UsageError(f"no managed service is called {self.managed!r}", hint="aws, azure or gcp")
+        try:
+            given = parse_bytes(self.memory) if self.memory is not None else memory
+        except ValueError as error:
+            raise UsageError(f"--memory: {error}") from None
+        if given is not None and given < 64 * 2**20:
+            raise UsageError(f"--memory {self.memory} is too little for a server", hint="write 16GB, or 512MB")
+        return Size(given, self.cpus if self.cpus is not None else cpus, self.storage or storage)
+
+
+def postgres_conf(
+    file: Path,
+    version: str | None,
+    machine: Machine,
+    policy: Policy,
+    selection: Selection,
+    upgrade_to: str | None = None,
+) -> Look:
+    """The look at a postgresql.conf. Raises UsageError when it cannot be read or the version is not known."""
+    from dbkit.postgres.settings import documents, offline
+
+    major = _major(version, "--pg-version") if version is not None else NEWEST
+    later = _major(upgrade_to, "--upgrade-to") if upgrade_to is not None else None
+    if later is not None and later <= major:
+        raise UsageError(f"--upgrade-to {later} is not newer than {major}")
+    wanted = documents.load(machine.settings)
+    scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed)
+
+    def look() -> Looked:
+        answer = offline.audit(scene, policy, selection)
+
+        def patch(findings: Sequence[Finding]) -> Draft:
+            text = answer.patch(findings)
+            return Draft(text, f"{text.count('@@ -')} hunks. Review it, then: patch -d {file.parent} -p0 < THE_PATCH")
+
+        def script(findings: Sequence[Finding]) -> Draft:
+            return Draft(answer.script(findings), "review it, then run it with psql")
+
+        def commands(findings: Sequence[Finding]) -> Draft:
+            if machine.managed is None:
+                raise UsageError("the commands depend on the service", hint="add --managed aws, azure or gcp")
+            return Draft(answer.commands(findings, machine.managed), "review it, then run it with sh")
+
+        return Looked(answer.report, {".patch": patch, ".sql": script, ".sh": commands})
+
+    return Look(TargetInfo(str(file), "postgres", str(major)), policy, look, "pg")
+
+
+def _major(text: str, flag: str) -> int:
+    """15 of 15, 15.4 or 150004."""
+    from dbkit.postgres.conf import parameters
+
+    number = text.partition(".")[0]
+    if not number.isascii() or not number.isdigit():
+        raise UsageError(f"{flag} {text!r} is not a PostgreSQL version", hint="write 15")
+    major = int(number) // 10000 if int(number) >= 100000 else int(number)
+    parameters.load(major)
+    return major

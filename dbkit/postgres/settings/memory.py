@@ -1,0 +1,110 @@
+"""The memory sum: what a server may take at the worst and at a busy moment, and the work_mem that still fits.
+
+Follows the server: a hash may take hash_mem_multiplier times work_mem, parallel workers take their own, autovacuum
+workers take autovacuum_work_mem or maintenance_work_mem (until 16 at most 1 GB each). 10 MB a connection is S2 5.2's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from dbkit.postgres.settings.scene import Scene
+from dbkit.sizes import format_bytes
+
+PER_CONNECTION: Final = 10 * 2**20
+SHARE: Final = 0.8
+"""Of the machine's memory; the rest is the system's and its cache's."""
+SMALLEST: Final = 64 * 2**10
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One addend: its words, the multiplication it comes from, and its bytes."""
+
+    label: str
+    product: str
+    bytes: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """Addends and what they come to."""
+
+    parts: tuple[Part, ...]
+
+    @property
+    def bytes(self) -> float:
+        return sum(part.bytes for part in self.parts)
+
+    @property
+    def words(self) -> str:
+        """The sum as a person follows it: `4.0 GB shared_buffers + 97.7 GB hashes (200 x 256MB x 2) + ... = 110 GB`."""
+        addends = (f"{format_bytes(p.bytes)} {p.label}{f' ({p.product})' if p.product else ''}" for p in self.parts)
+        return f"{' + '.join(addends)} = {format_bytes(self.bytes)}"
+
+
+def worst(scene: Scene) -> Sum:
+    """Every connection runs a hash at its limit, every parallel worker too, and all maintenance runs."""
+    connections = scene.number("max_connections")
+    work, hashes = scene.bytes("work_mem"), scene.number("hash_mem_multiplier")
+    workers = min(scene.number("max_parallel_workers"), scene.number("max_worker_processes"))
+    parts = [
+        *_fixed(scene),
+        Part(
+            "hashes",
+            f"{connections:g} connections x {_size(work)} work_mem x {hashes:g} hash_mem_multiplier",
+            connections * work * hashes,
+        ),
+    ]
+    if workers:
+        parts.append(Part("parallel workers", f"{workers:g} x {_size(work)} x {hashes:g}", workers * work * hashes))
+    parts.append(Part("one index build", "maintenance_work_mem", scene.bytes("maintenance_work_mem")))
+    return Sum(tuple(parts))
+
+
+def likely(scene: Scene, active_percent: float) -> Sum:
+    """A busy moment: some of the connections run one sort each, half of the autovacuum workers are at work."""
+    work = scene.bytes("work_mem")
+    active = max(1, round(scene.number("max_connections") * active_percent / 100))
+    shared, backends, vacuum = _fixed(scene)
+    half = Part(vacuum.label, f"half of {vacuum.product}", vacuum.bytes / 2)
+    sorts = Part("sorts", f"{active} active x {_size(work)} work_mem", active * work)
+    return Sum((shared, backends, half, sorts))
+
+
+def safe_work_mem(scene: Scene) -> float | None:
+    """The work_mem in bytes with which the worst case fits 80 % of the memory; None when the memory is unknown."""
+    memory = scene.size.memory
+    if memory is None:
+        return None
+    workers = min(scene.number("max_parallel_workers"), scene.number("max_worker_processes"))
+    if scene.size.cpus is not None:
+        workers = min(workers, scene.size.cpus)
+    takers = (scene.number("max_connections") + workers) * scene.number("hash_mem_multiplier")
+    left = memory * SHARE - sum(part.bytes for part in _fixed(scene))
+    return max(float(SMALLEST), left / takers)
+
+
+def autovacuum(scene: Scene) -> Part:
+    """What autovacuum may take."""
+    each = scene.bytes("autovacuum_work_mem")
+    name = "autovacuum_work_mem" if each > 0 else "maintenance_work_mem"
+    each = each if each > 0 else scene.bytes("maintenance_work_mem")
+    if scene.major <= 16:
+        each = min(each, 2**30)
+    count = scene.number("autovacuum_max_workers") if scene.on("autovacuum") else 0
+    return Part("autovacuum", f"{count:g} workers x {_size(each)} {name}", count * each)
+
+
+def _fixed(scene: Scene) -> tuple[Part, Part, Part]:
+    connections = scene.number("max_connections")
+    return (
+        Part("shared_buffers", "", scene.bytes("shared_buffers")),
+        Part("backends", f"{connections:g} x 10 MB", connections * PER_CONNECTION),
+        autovacuum(scene),
+    )
+
+
+def _size(count: float) -> str:
+    return format_bytes(count).replace(" ", "")

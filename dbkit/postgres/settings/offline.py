@@ -1,0 +1,122 @@
+"""A configuration file audited with no server: what a server of that version would make of it, and the rules on it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from dbkit.model import Finding, Json, Report, TargetInfo
+from dbkit.policy import Policy
+from dbkit.postgres.conf import parameters
+from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, printable, read_file
+from dbkit.postgres.settings import audit as rules
+from dbkit.postgres.settings import dialects, fixes, patch, repair, start
+from dbkit.postgres.settings.documents import Wanted
+from dbkit.postgres.settings.scene import Held, Scene, Size
+from dbkit.rules import Selection
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The report on a file, and what mends those of its findings that still count."""
+
+    report: Report
+    scene: Scene
+    judged: rules.Judged
+
+    def patch(self, findings: Sequence[Finding]) -> str:
+        """A unified diff of the files."""
+        mend = fixes.collect(findings, self.judged.mends)
+        return patch.unified(self.scene, mend.edits, mend.changes)
+
+    def script(self, findings: Sequence[Finding]) -> str:
+        """ALTER SYSTEM statements."""
+        return dialects.script(self.scene, fixes.collect(findings, self.judged.mends).changes)
+
+    def commands(self, findings: Sequence[Finding], service: str) -> str:
+        """The commands of a managed service."""
+        return dialects.commands(self.scene, fixes.collect(findings, self.judged.mends).changes, service)
+
+
+def audit(scene: Scene, policy: Policy, selection: Selection) -> Answer:
+    """The file judged by the rules, with what a server would read of it."""
+    judged = rules.judge(scene, policy, selection)
+    report = replace(
+        judged.report,
+        targets=(TargetInfo(scene.name, "postgres", str(scene.major)),),
+        extra={"files": [as_data(scene, scene.conf)] if scene.conf else []},
+    )
+    return Answer(report, scene, judged)
+
+
+def scene_of(
+    file: Path,
+    major: int,
+    size: Size,
+    wanted: Wanted,
+    *,
+    upgrade_to: int | None = None,
+    managed: str | None = None,
+) -> Scene:
+    """The file as a scene: what it sets, and the version's defaults for the rest. Raises UsageError."""
+    conf = read_file(file, major)
+    mended = repair.repaired(conf, wanted.not_settings)
+    held = {
+        name: Held(parameter, parameter.boot or "")
+        for name, parameter in parameters.load(major).items()
+        if parameter.boot is not None or parameter.kind == "string"
+    }
+    for setting in (mended[-1] if mended else conf).effective.values():
+        parameter = setting.parameter
+        if parameter is not None and setting.value is not None:
+            held[parameter.name.lower()] = Held(
+                parameter, setting.value, "configuration file", setting.file, setting.line
+            )
+    return Scene(
+        name=str(file),
+        major=major,
+        size=size,
+        held=held,
+        wanted=wanted,
+        conf=conf,
+        repaired=mended,
+        upgrade_to=upgrade_to,
+        managed=managed,
+    )
+
+
+def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
+    """The file as DESIGN.md 3 has it in the JSON report, and beyond it what a start or a reload would do."""
+    counts = conf.occurrences()
+    stops = [message for _, message in start.failures(scene)] if conf.loads else []
+    return {
+        "path": conf.path,
+        "kind": "postgresql.conf",
+        "version": str(conf.major),
+        "loads": conf.loads,
+        "starts": conf.loads and not stops,
+        "restart": list(start.restart_names(conf)),
+        "entries": len(conf.settings),
+        "errors": [_problem(p) for p in conf.problems],
+        "further": [_problem(p) for p in conf.further],
+        "notes": [_problem(p) for p in conf.notes],
+        "settings": {printable(name): _setting(s, counts[name]) for name, s in conf.effective.items()},
+    }
+
+
+def _problem(problem: Problem) -> dict[str, Json]:
+    return {"file": problem.file, "line": problem.line, "name": problem.name, "message": printable(problem.message)}
+
+
+def _setting(setting: Setting, occurrences: int) -> dict[str, Json]:
+    parameter = setting.parameter
+    return {
+        "raw": printable(setting.raw),
+        "value": None if setting.value is None else printable(setting.value),
+        "unit": parameter.unit if parameter else None,
+        "file": setting.file,
+        "line": setting.line,
+        "occurrences": occurrences,
+        "error": None if setting.error is None else printable(setting.error),
+    }
