@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from hypothesis import settings
+
 from tests.fixtures import environment
 
 environment.clear()
+settings.register_profile("dbkit", deadline=None)  # how long an example takes says more of the machine than of us
+settings.load_profile("dbkit")
 
 pytest_plugins = [
     "tests.fixtures.parts",

@@ -88,9 +88,10 @@ def status(
 
       dbkit index status --format json
     """
+    from dbkit.exhibits import Table
     from dbkit.model import Report, merge
-    from dbkit.postgres.connect import connect, server
-    from dbkit.postgres.indexes import audit, compare
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.indexes import audit
     from dbkit.report.text import table
     from dbkit.rules import Selection
 
@@ -100,13 +101,14 @@ def status(
         wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy)
         with connect(one, purpose="index status") as connection:
             names = Selection(select=tuple(f"pg.index-{n}" for n in STATUS_RULES))
-            found = audit.audit(connection, one.name, wishes, rules, names)
-            states = compare.observe(connection, server(connection), wishes).states
-            reports.append(output.settle(audit.status(found, states), rules, None))
+            judged = audit.judge(connection, one.name, wishes, rules, names)
+            reports.append(output.settle(audit.status(judged.report, judged.scene.states), rules, None))
     report = merge("index status", reports)
     if fmt is Format.TEXT and not verbose:
-        for exhibit in report.exhibits:
-            print("\n".join(table(exhibit)), end="\n\n")  # pyright: ignore[reportArgumentType]
+        for one in reports:
+            heading = [one.targets[0].name] if len(reports) > 1 else []
+            states = [e for e in one.exhibits if isinstance(e, Table) and e.title == audit.STATES]
+            print("\n".join([*heading, *(line for exhibit in states for line in table(exhibit))]), end="\n\n")
     raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=verbose))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from typing import Any, Final
+from urllib.parse import quote
 
 from dbkit.model import Finding, Report, Severity
 from dbkit.rules import REGISTRY
@@ -49,7 +50,7 @@ def _result(finding: Finding, rules: list[str]) -> dict[str, Any]:
     place = finding.location
     region = {"region": {"startLine": max(place.line or 1, 1)}} if place else {"region": {"startLine": 1}}
     file = place.file if place else "policies/default.yaml"
-    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": file.replace(" ", "%20")}, **region}}
+    location: dict[str, Any] = {"physicalLocation": {"artifactLocation": {"uri": quote(file)}, **region}}
     if finding.object:
         location["logicalLocations"] = [{"fullyQualifiedName": finding.object}]
     result: dict[str, Any] = {

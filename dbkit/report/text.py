@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from dbkit.exhibits import Table
+from dbkit.exhibits import Table, Text
 from dbkit.model import Finding, Report, Severity
 
 _COLOURS: Final = {Severity.ERROR: "\x1b[31m", Severity.WARN: "\x1b[33m", Severity.INFO: "\x1b[36m"}
@@ -15,7 +15,9 @@ def text(report: Report, *, colour: bool = False, verbose: bool = False) -> str:
     lines: list[str] = []
     for exhibit in report.exhibits:
         if isinstance(exhibit, Table) and verbose:
-            lines += [*table(exhibit), ""]
+            lines += [_flat(exhibit.title), *(f"  {line}" for line in table(exhibit)), ""]
+        elif isinstance(exhibit, Text) and verbose:
+            lines += [_flat(exhibit.title), *(f"  {_flat(line)}" for line in exhibit.body.splitlines()), ""]
     several = len(report.targets) > 1
     for finding in report.active:
         lines += _finding(finding, colour, several=several)

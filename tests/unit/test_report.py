@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from jsonschema import validate
+from jsonschema import Draft4Validator, validate
+from junitparser import JUnitXml
 
 from dbkit.errors import UsageError
 from dbkit.exhibits import Bar, Bars, Lane, Span, Stack, Table, Text, Timeline
@@ -15,6 +16,9 @@ from dbkit.model import Evidence, Finding, Fix, Location, Passed, Report, Severi
 from dbkit.report import FORMATS, format_for, render
 from dbkit.report.schema import REPORT
 
+SARIF = Draft4Validator(
+    json.loads((Path(__file__).resolve().parents[1] / "data" / "sarif-2.1.0.json").read_text(encoding="utf-8"))
+)
 HOSTILE = 'x"><script>alert(1)</script>\n::error::forged | `tick` \u202e 🐘 %'
 
 
@@ -59,12 +63,30 @@ def test_json_is_what_its_schema_says():
     assert data["findings"][0]["object"] == HOSTILE
 
 
+@given(st.text())
+def test_sarif_is_what_the_official_schema_says(name):
+    SARIF.validate(json.loads(render(sample(name), "sarif")))
+
+
+def test_the_official_schema_refuses_what_is_wrong():
+    log = json.loads(render(sample(), "sarif"))
+    log["runs"][0]["results"][0]["level"] = "fatal"
+    assert not SARIF.is_valid(log)
+    del log["runs"][0]["results"][0]["message"], log["runs"][0]["results"][0]["level"]
+    assert [error.message for error in SARIF.iter_errors(log)] == ["'message' is a required property"]
+
+
 def test_sarif_gives_every_result_a_place():
     run = json.loads(render(sample(), "sarif"))["runs"][0]
     for result in run["results"]:
         assert result["locations"][0]["physicalLocation"]["artifactLocation"]["uri"]
         assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == result["ruleId"]
     assert sum("suppressions" in r for r in run["results"]) == 1
+
+
+def test_junit_counts_what_it_holds():
+    (suite,) = JUnitXml.fromstring(render(sample(), "junit").encode())
+    assert (suite.tests, suite.failures, suite.skipped, suite.errors) == (4, 2, 1, 0)
 
 
 def test_junit_is_read_by_a_parser():

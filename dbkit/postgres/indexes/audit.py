@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,6 +24,8 @@ from dbkit.settings import Target
 from dbkit.sizes import format_bytes
 
 SHOWN: Final = 15
+STATES: Final = "Wanted indexes"
+"""The title of the table that `index status` prints."""
 WASTE: Final = {
     "pg.index-invalid": "invalid",
     "pg.index-duplicate": "duplicate",
@@ -118,11 +120,16 @@ def apply_rules(
     return report, remedies
 
 
-def status(report: Report, observed_states: Iterable[IndexState]) -> Report:
-    """The same report as `index status` shows it: with a row for every wanted index."""
-    rows = [row(s) for s in observed_states]
+def status(report: Report, states: Sequence[IndexState]) -> Report:
+    """The same report as `index status` shows it: a row for every wanted index, and what their authors remark."""
+    rows = [row(s) for s in states]
+    remarks = Table(
+        "Where the wanted set departs from its document, and what else its authors remark",
+        ("index", "origin", "remark"),
+        tuple((s.wanted.name, s.wanted.origin, s.wanted.remark) for s in states if s.wanted.remark),
+    )
     table = Table(
-        "Wanted indexes",
+        STATES,
         ("index", "table", "state"),
         tuple((str(r["name"]), str(r["table"]), str(r["state"])) for r in rows),
     )
@@ -133,7 +140,7 @@ def status(report: Report, observed_states: Iterable[IndexState]) -> Report:
         passed=report.passed,
         skipped=report.skipped,
         extra={"indexes": rows},
-        exhibits=(table,),
+        exhibits=(table, remarks) if remarks.rows else (table,),
     )
 
 
@@ -148,6 +155,7 @@ def row(state: IndexState) -> dict[str, Json]:
         "definition": held.definition if held else None,
         "origin": state.wanted.origin,
         "deviates": state.wanted.deviates,
+        "note": state.wanted.note,
     }
 
 

@@ -3,6 +3,7 @@
     -- origin: S0 4.3
     -- why: login looks a user up by e-mail
     -- deviates: (only where the shipped statement is not what its origin says)
+    -- note: (what else a reader should know)
     create index concurrently idx_users_email
       on users (email);
 
@@ -45,8 +46,16 @@ class Wanted:
     origin: str = ""
     why: str = ""
     deviates: str = ""
+    """What is shipped instead of what the origin says, and why."""
+    note: str = ""
+    """What else its author wants known."""
     node: Any = field(default=None, compare=False, repr=False)
     """The parsed statement (a CREATE INDEX node of the grammar)."""
+
+    @property
+    def remark(self) -> str:
+        """What plans and reports say beside it."""
+        return "; ".join(text for text in (self.deviates, self.note) if text)
 
     @property
     def written_table(self) -> str:
@@ -125,6 +134,7 @@ def _wanted(statement: ddl.Statement, lines: list[str], label: str) -> Wanted:
         origin=notes.get("origin", ""),
         why=notes.get("why", ""),
         deviates=notes.get("deviates", ""),
+        note=notes.get("note", ""),
         node=node,
     )
 

@@ -7,12 +7,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 import psycopg
@@ -23,22 +21,15 @@ from dbkit.model import Json
 from dbkit.plan import Plan
 from dbkit.postgres import catalog
 from dbkit.postgres.connect import Connection, connect
-from dbkit.postgres.indexes import cleanup, failure, steps, wishes
+from dbkit.postgres.indexes import cleanup, failure, schedule
 from dbkit.postgres.indexes.build import POLL, Builder
 from dbkit.postgres.indexes.outcome import Outcome, verdict
+from dbkit.postgres.indexes.schedule import Schedule, Task
 from dbkit.postgres.indexes.watch import Limits, Watch
 from dbkit.settings import Target
 
 KEY = "indexes"
 """Every job that builds or drops indexes in a database holds this one lock."""
-
-
-@dataclass(frozen=True, slots=True)
-class Task:
-    """One piece of work with its outcome."""
-
-    outcome: Outcome
-    do: Callable[[Builder], None]
 
 
 class PlanJob:
@@ -51,8 +42,8 @@ class PlanJob:
         self._limits = limits or Limits()
         self._watch: Watch | None = None
         self._epoch = time.monotonic()
-        self._groups = _groups(plan)
-        self.outcomes = [task.outcome for group in self._groups.values() for task in group]
+        self._tasks = schedule.tasks(plan)
+        self.outcomes = [task.outcome for task in self._tasks]
         self.leftovers: list[str] = []
 
     @property
@@ -84,15 +75,11 @@ class PlanJob:
         """Carry out the plan; a tick every half second. Where to go on is read from the catalogue."""
         del cursor
         self._epoch = time.monotonic()
-        waiting: queue.SimpleQueue[list[Task]] = queue.SimpleQueue()
         with connect(self._target, purpose="watch") as connection:
-            sizes = _sizes(connection)
-            # The largest table first: the run cannot be shorter than its longest table.
-            for table in sorted(self._groups, key=lambda name: -sizes.get(name, 0)):
-                waiting.put(self._groups[table])
+            work = Schedule(self._tasks, _sizes(connection))
             watch = self._watch = Watch(connection)
-            count = min(self._jobs, len(self._groups))
-            workers = [threading.Thread(target=self._work, args=(watch, waiting), daemon=True) for _ in range(count)]
+            count = min(self._jobs, len({outcome.table for outcome in self.outcomes}))
+            workers = [threading.Thread(target=self._work, args=(watch, work), daemon=True) for _ in range(count)]
             for worker in workers:
                 worker.start()
             try:
@@ -120,15 +107,14 @@ class PlanJob:
     def _good(self) -> int:
         return sum(outcome.end.good for outcome in self.outcomes)
 
-    def _work(self, watch: Watch, waiting: queue.SimpleQueue[list[Task]]) -> None:
-        while not watch.stopping:
-            try:
-                group = waiting.get_nowait()
-            except queue.Empty:
-                return
-            self._table(watch, group)
+    def _work(self, watch: Watch, work: Schedule) -> None:
+        while True:
+            with work.take(lambda: watch.stopping) as tasks:
+                if not tasks:
+                    return
+                self._table(watch, tasks)
 
-    def _table(self, watch: Watch, group: list[Task]) -> None:
+    def _table(self, watch: Watch, group: Sequence[Task]) -> None:
         """The work on one table, in order. After a failure the rest of the table is still tried."""
         builder: Builder | None = None
         try:
@@ -195,26 +181,6 @@ def _drain(watch: Watch, log: Log) -> None:
 def _drain_if_possible(watch: Watch, log: Log) -> None:
     with suppress(psycopg.OperationalError):  # the store's connection may be what was lost
         _drain(watch, log)
-
-
-def _groups(plan: Plan) -> dict[str, list[Task]]:
-    """The work by table: wanted indexes of an index plan, single steps of another."""
-    groups: dict[str, list[Task]] = {}
-    wanted = wishes.of_plan(plan)
-    seen: set[tuple[str | None, str]] = set()
-    for step in plan.steps:
-        group = groups.setdefault(step.table, [])
-        if plan.kind != "index":
-            outcome = Outcome(step.object, step.table)
-            group.append(Task(outcome, lambda b, s=step, o=outcome: steps.take(b, s, o)))
-            continue
-        key = (step.data.get("schema"), str(step.data.get("index")))
-        wish = wanted.get(key)
-        if wish is not None and key not in seen:
-            seen.add(key)
-            outcome = Outcome(wish.name, step.table)
-            group.append(Task(outcome, lambda b, w=wish, o=outcome: wishes.settle(b, w, o)))
-    return groups
 
 
 def _work(plan: Plan) -> str:

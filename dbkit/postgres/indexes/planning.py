@@ -146,7 +146,7 @@ def _build(
         check="the index has the wanted definition" if only else "the index is valid and has the wanted definition",
         table=state.table.qualified if state.table else table,
         index=name,
-        note=state.wanted.deviates if not only else "holds no rows: the partitions' indexes are attached to it",
+        note=state.wanted.remark if not only else "holds no rows: the partitions' indexes are attached to it",
     )
 
 
