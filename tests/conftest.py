@@ -15,4 +15,5 @@ pytest_plugins = [
     "tests.fixtures.servers",
     "tests.fixtures.databases",
     "tests.fixtures.poolers",
+    "tests.fixtures.daemons",
 ]

@@ -1,0 +1,328 @@
+"""One pgbouncer.ini with everything it includes, as a daemon of a given version would read it.
+
+Follows cf_load_file and parse_ini_file (cfparser.c), parse_database, parse_user, parse_peer (loader.c): the last entry
+of a key wins, every `[pgbouncer]` line sets all keys back to their defaults, and the first mistake ends the reading.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final
+
+from dbkit.errors import UsageError
+from dbkit.pgbouncer.ini import entries, parameters
+from dbkit.pgbouncer.ini.entries import Database, Peer, Refused, User
+from dbkit.pgbouncer.ini.lexer import Entry, Include, Section, SyntaxProblem, items
+from dbkit.pgbouncer.ini.parameters import Parameter, Version
+from dbkit.pgbouncer.ini.values import InvalidValue, canonical
+from dbkit.secrets import redact
+
+MAX_DEPTH: Final = 10
+MAX_FILES: Final = 1000
+"""The daemon bounds the depth only; files that include each other widely would keep it, and us, busy for ever."""
+MAX_BYTES: Final = 16 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """One `key = value` of `[pgbouncer]`."""
+
+    name: str
+    raw: str
+    file: str
+    line: int
+    parameter: Parameter | None
+    """None for a key that this version does not know."""
+    value: str | None = None
+    """What SHOW CONFIG would print; None when the value is not taken."""
+    error: str | None = None
+    dead: bool = False
+    """A later line, or a later `[pgbouncer]`, undoes this one."""
+    undone: bool = False
+    """It is dead because `[pgbouncer]` was opened again, and no later line gives the key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A reason why the daemon would not take the file, in its words; line 0 is the file as a whole."""
+
+    file: str
+    line: int
+    message: str
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A section as it was opened."""
+
+    name: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class IniFile:
+    """The whole configuration."""
+
+    path: str
+    version: Version
+    settings: tuple[Setting, ...]
+    databases: tuple[Database, ...]
+    """The entry that counts for each name, `*` included."""
+    replaced: tuple[Database, ...]
+    """Entries of a name that comes again: gone as a whole."""
+    users: tuple[User, ...]
+    peers: tuple[Peer, ...]
+    sections: tuple[Opened, ...]
+    includes: tuple[tuple[Problem, bool], ...]
+    """Every %include (its path as the message), and whether the path is relative."""
+    problems: tuple[Problem, ...]
+    further: tuple[Problem, ...] = ()
+    """What the daemon would say next, once the problems are mended: it stops at the first."""
+    notes: tuple[Problem, ...] = ()
+    """Mistakes that the daemon finds later, when a client comes."""
+    entries: int = 0
+
+    @property
+    def loads(self) -> bool:
+        """Whether a daemon of this version would take the file."""
+        return not self.problems
+
+    @property
+    def effective(self) -> dict[str, Setting]:
+        """The line that counts for each key of `[pgbouncer]`."""
+        return {s.name: s for s in self.settings if not s.dead and s.parameter is not None}
+
+    @property
+    def occurrences(self) -> Counter[str]:
+        """How often each key is given."""
+        return Counter(s.name for s in self.settings)
+
+    def value(self, name: str) -> str:
+        """The value in force: the file's, or the version's default; empty where there is neither."""
+        held = self.effective.get(name)
+        if held is not None and held.value is not None:
+            return held.value
+        parameter = parameters.load(self.version).get(name)
+        if parameter is None or parameter.default is None:
+            return ""
+        return canonical(parameter.kind, parameter.default, self.version)
+
+    def number(self, name: str) -> int:
+        """The value in force of an integer key; 0 for a key that this version does not have."""
+        return int(self.value(name) or 0)
+
+    def duration(self, name: str) -> float:
+        """The value in force of a time, in seconds; 0 for a key that this version does not have."""
+        return float(self.value(name) or 0)
+
+    def shown(self, database: Database) -> dict[str, str]:
+        """What SHOW DATABASES would print of an entry, the global values filled in where the entry gives none."""
+
+        def filled(own: int | None, key: str) -> str:
+            return self.value(key) if own is None else str(own)
+
+        return {
+            "host": database.host,
+            "port": str(database.port),
+            "database": database.dbname,
+            "force_user": database.forced_user,
+            "pool_size": filled(database.number("pool_size"), "default_pool_size"),
+            "min_pool_size": filled(database.number("min_pool_size"), "min_pool_size"),
+            "reserve_pool_size": filled(database.reserve, "reserve_pool_size"),
+            "pool_mode": database.pool_mode,
+            "max_connections": filled(database.number("max_db_connections") or None, "max_db_connections"),
+        }
+
+
+@dataclass
+class _Reading:
+    version: Version
+    folder: Path
+    section: str | None = None
+    seen_main: bool = False
+    files: int = 0
+    count: int = 0
+    settings: list[Setting] = field(default_factory=list[Setting])
+    databases: dict[str, Database] = field(default_factory=dict[str, Database])
+    replaced: list[Database] = field(default_factory=list[Database])
+    users: dict[str, User] = field(default_factory=dict[str, User])
+    peers: dict[int, Peer] = field(default_factory=dict[int, Peer])
+    sections: list[Opened] = field(default_factory=list[Opened])
+    includes: list[tuple[Problem, bool]] = field(default_factory=list[tuple[Problem, bool]])
+    stops: list[list[Problem]] = field(default_factory=list[list[Problem]])
+    """What each mistake makes the daemon log; it never comes to the second."""
+    notes: list[Problem] = field(default_factory=list[Problem])
+    reset: int = 0
+    """How many settings stood before the last `[pgbouncer]`."""
+
+    def stop(self, *problems: Problem) -> None:
+        self.stops.append(list(problems))
+
+
+def read_file(path: Path, version: Version) -> IniFile:
+    """Read `path` and what it includes. Raises UsageError when the file itself cannot be read."""
+    content = _content(path)
+    return read(content, version, path=str(path), folder=path.parent)
+
+
+def read(content: bytes, version: Version, *, path: str = "pgbouncer.ini", folder: Path | None = None) -> IniFile:
+    """Read the text of a file; relative includes are looked for in `folder`, then where dbkit runs."""
+    reading = _Reading(version, folder or Path())
+    _scan(reading, content, path, depth=0)
+    if not reading.seen_main:
+        reading.stop(Problem(path, 0, "load_init_file: main section missing from config file"))
+    first = reading.stops[0] if reading.stops else []
+    return IniFile(
+        path=path,
+        version=version,
+        settings=tuple(_mark_dead(reading)),
+        databases=tuple(reading.databases.values()),
+        replaced=tuple(reading.replaced),
+        users=tuple(reading.users.values()),
+        peers=tuple(reading.peers.values()),
+        sections=tuple(reading.sections),
+        includes=tuple(reading.includes),
+        problems=tuple(first),
+        further=tuple(p for stop in reading.stops[1:] for p in stop),
+        notes=tuple(reading.notes),
+        entries=reading.count,
+    )
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder", hint="give the pgbouncer.ini in it")
+        with path.open("rb") as stream:
+            content = stream.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot read {path}", why=getattr(error, "strerror", None) or str(error)) from None
+    if len(content) > MAX_BYTES:
+        raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MB", hint="is this a configuration file?")
+    return content
+
+
+def _scan(reading: _Reading, content: bytes, path: str, *, depth: int) -> None:
+    for item in items(content, quoted_names=reading.version.minor >= parameters.QUOTED_NAMES_SINCE):
+        match item:
+            case Section():
+                _open(reading, item, path)
+            case Include():
+                _include(reading, item, path, depth)
+            case SyntaxProblem():
+                message = f"syntax error in configuration: {redact(item.text)}"
+                reading.stop(Problem(path, item.line, message))
+            case Entry():
+                reading.count += 1
+                _entry(reading, item, path)
+
+
+def _open(reading: _Reading, item: Section, path: str) -> None:
+    known = parameters.SECTIONS.get(item.name, 99) <= reading.version.minor
+    reading.section = item.name
+    reading.sections.append(Opened(item.name, path, item.line))
+    if item.name == "pgbouncer":
+        reading.seen_main = True
+        reading.reset = len(reading.settings)
+    if not known:
+        reading.stop(
+            Problem(path, item.line, "fill_defaults fail"),
+            Problem(path, item.line, f'invalid section "{item.name}" in configuration', item.name),
+        )
+
+
+def _include(reading: _Reading, item: Include, path: str, depth: int) -> None:
+    stopping = Problem(path, item.line, "error processing include file in configuration, stopping loading")
+    target = Path(item.path)
+    reading.includes.append((Problem(path, item.line, item.path), not target.is_absolute()))
+    if depth >= MAX_DEPTH:
+        reading.stop(Problem(path, item.line, "include nesting level too deep, stopping loading"))
+        return
+    reading.files += 1
+    if reading.files > MAX_FILES:
+        raise UsageError(f"{path} includes more than {MAX_FILES} files", hint="do files include each other?")
+    try:
+        beside = reading.folder / target
+        found = beside if target.is_absolute() or beside.exists() or not target.exists() else target
+        content = _content(found)
+    except (UsageError, OSError, ValueError) as error:
+        why = error.why if isinstance(error, UsageError) else str(error)
+        reading.stop(Problem(path, item.line, f'could not load file "{item.path}": {why or error}'), stopping)
+        return
+    held = len(reading.stops)
+    _scan(reading, content, str(found), depth=depth + 1)
+    for stop in reading.stops[held:]:
+        stop.append(stopping)
+
+
+def _entry(reading: _Reading, item: Entry, path: str) -> None:
+    invalid = Problem(
+        path, item.line, f'invalid value "{redact(item.value)}" for parameter {item.key} in configuration', item.key
+    )
+    if reading.section is None:
+        reading.stop(Problem(path, item.line, f"load_init_file: value without section: {item.key}"), invalid)
+        return
+    try:
+        match reading.section:
+            case "pgbouncer":
+                _setting(reading, item, path)
+            case "databases":
+                _database(reading, item, path)
+            case "users":
+                reading.users[item.key] = entries.user(item.key, item.value, path, item.line, reading.version)
+            case "peers":
+                peer = entries.peer(item.key, item.value, path, item.line, reading.version)
+                reading.peers[peer.id] = peer
+            case _:
+                pass  # of a section nobody knows, which stopped the daemon already
+    except InvalidValue:
+        reading.stop(invalid)
+    except Refused as error:
+        reading.stop(Problem(path, item.line, redact(str(error)), item.key), invalid)
+
+
+def _setting(reading: _Reading, item: Entry, path: str) -> None:
+    parameter = parameters.load(reading.version).get(item.key)
+    held = Setting(item.key, item.value, path, item.line, parameter)
+    if parameter is None:
+        message = f"unknown parameter: pgbouncer/{item.key}"
+        reading.settings.append(replace(held, error=message))
+        raise Refused(message)
+    if parameter.kind == "auth_dbname" and item.value == "pgbouncer":
+        message = f'cannot use the reserved "{item.value}" database as an auth_dbname'
+        reading.settings.append(replace(held, error=message))
+        raise Refused(message)
+    try:
+        value = canonical(parameter.kind, item.value, reading.version)
+    except InvalidValue:
+        reading.settings.append(replace(held, error=f'invalid value "{redact(item.value)}"'))
+        raise
+    reading.settings.append(replace(held, value=value))
+
+
+def _database(reading: _Reading, item: Entry, path: str) -> None:
+    held = entries.database(item.key, item.value, path, item.line, reading.version)
+    before = reading.databases.get(item.key)
+    if before is not None:
+        reading.replaced.append(before)
+        if before.forced_user and not held.forced_user and item.key != "*":
+            held = replace(held, forced_user=before.forced_user)  # "losing forced user not supported, keeping old"
+    if item.key == "*":
+        wrong = entries.autodb_problem(item.value, reading.version)
+        if wrong is not None:
+            reading.notes.append(Problem(path, item.line, redact(wrong), "*"))
+    reading.databases[item.key] = held
+
+
+def _mark_dead(reading: _Reading) -> list[Setting]:
+    """Lines that do not count: an earlier one of a key, and all before the last `[pgbouncer]`."""
+    last = {s.name: position for position, s in enumerate(reading.settings)}
+    marked: list[Setting] = []
+    for position, setting in enumerate(reading.settings):
+        undone = position < reading.reset and last[setting.name] == position
+        marked.append(replace(setting, dead=last[setting.name] != position or undone, undone=undone))
+    return marked
