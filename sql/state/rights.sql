@@ -1,7 +1,7 @@
 -- Whether dbkit's state is there, and what this role may do with it. Reads the catalogue only.
 -- Rights: none.
 select
-  count(c.oid) filter (where c.relname in ('job', 'run', 'job_event', 'run_history')) = 4 as complete,
+  count(c.oid) filter (where c.relname in ('job', 'run', 'job_event', 'run_history', 'migration_part')) = 5 as complete,
   coalesce(bool_or(pg_catalog.has_schema_privilege(n.oid, 'usage')), false) as usage,
   coalesce(bool_and(pg_catalog.has_table_privilege(c.oid, 'select')) filter (where c.relkind in ('r', 'v')), false) as reads,
   coalesce(

@@ -79,3 +79,14 @@ select
   ) as blockers
 from dbkit.run r
 join dbkit.job j on j.id = r.job;
+
+-- Units of revisions that were begun and have not ended: gone once a revision has. Written in the unit's own transaction.
+create table if not exists dbkit.migration_part (
+  revision text not null,
+  direction text not null check (direction in ('upgrade', 'downgrade')),
+  part int not null,
+  fingerprint text not null,
+  run bigint,
+  at timestamptz not null default clock_timestamp(),
+  primary key (revision, direction, part)
+);

@@ -13,6 +13,7 @@ import io
 import sys
 import traceback
 import warnings
+from collections.abc import Callable
 from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
@@ -53,16 +54,16 @@ def _looks_like_revision(file: Path) -> bool:
 
 def read(path: Path) -> list[Script]:
     """The revisions behind a path, oldest first. Raises UsageError without an environment or with a broken chain."""
-    directory, only = _directory(path)
+    folder, only = directory(path)
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
-    locations = _locations(directory, path)
+    locations = _locations(folder, path)
     try:
         # A folder of its own for bytecode would be left behind in the user's tree.
         held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
         try:
-            scripts = ScriptDirectory(str(directory), version_locations=locations)
+            scripts = ScriptDirectory(str(folder), version_locations=locations)
             revisions = list(scripts.walk_revisions())
         finally:
             sys.dont_write_bytecode = held
@@ -102,7 +103,7 @@ def _inside_versions(folder: Path) -> bool:
     return any(_looks_like_revision(f) for f in folder.glob("*.py"))
 
 
-def _directory(path: Path) -> tuple[Path, Path | None]:
+def directory(path: Path) -> tuple[Path, Path | None]:
     """The script directory, and the one revision asked for, if it is one."""
     if path.name == "alembic.ini":
         return _from_ini(path), None
@@ -173,7 +174,7 @@ def _render(revision: Any) -> Script:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the revision's own deprecations are not our findings
-            _run(revision.module, path, parts)
+            record(path, revision.module.upgrade, parts)
     except Exception as error:
         problem = (_line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
     except SystemExit as error:
@@ -197,24 +198,45 @@ def _statement_ends(source: str) -> dict[int, int]:
     }
 
 
-def _run(module: Any, path: Path, parts: list[Part]) -> None:
+def record(path: Path, function: Callable[[], object], parts: list[Part]) -> None:
+    """Run `upgrade` or `downgrade` of a revision's file offline and append what it would send.
+
+    The text is what Alembic would send online: unlike its own offline mode this keeps tabs and single percent signs.
+    """
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
+    from sqlalchemy import text
+    from sqlalchemy.schema import DDLElement
 
     context = MigrationContext.configure(
         dialect_name="postgresql",
-        opts={"as_sql": True, "output_buffer": io.StringIO(), "transactional_ddl": True, "literal_binds": True},
+        opts={
+            "as_sql": True,
+            "output_buffer": io.StringIO(),
+            "transactional_ddl": True,
+            "literal_binds": True,
+            "dialect_opts": {"paramstyle": "named"},
+        },
     )
 
-    def capture(text: str) -> None:
-        line = _calling_line(path)
-        for piece in filter(None, (text.strip().removesuffix(";").strip(),)):
+    def capture(words: str) -> None:
+        piece = words.strip().removesuffix(";").strip()
+        if piece:
             control = _CONTROLS.get(piece.upper(), "")
-            parts.append(Part("" if control else piece + ";", line, control))
+            parts.append(Part("" if control else piece + ";", _calling_line(path), control))
+
+    def execute(construct: Any, options: Any = None, multiparams: Any = None, params: Any = None) -> None:
+        del options
+        if multiparams or params:
+            raise TypeError("SQL parameters are not allowed offline")
+        given = text(construct) if isinstance(construct, str) else construct
+        literal: dict[str, Any] = {} if isinstance(given, DDLElement) else {"compile_kwargs": {"literal_binds": True}}
+        capture(str(given.compile(dialect=context.impl.dialect, **literal)))
 
     context.impl.static_output = capture  # pyright: ignore[reportAttributeAccessIssue]
+    context.impl._exec = execute  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]  # noqa: SLF001
     with Operations.context(context):
-        module.upgrade()
+        function()
 
 
 def _calling_line(path: Path) -> int:

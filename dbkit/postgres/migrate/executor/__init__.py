@@ -1,0 +1,1 @@
+"""Runs migrations statement by statement: look, then lock, inside a budget of stall; every attempt is recorded."""

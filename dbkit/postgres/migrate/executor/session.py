@@ -1,0 +1,363 @@
+"""One worker's session: carries out units, each with a look before its locks, short attempts, and its bookkeeping."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final, LiteralString, cast
+
+import psycopg
+from psycopg import errors, sql
+
+from dbkit import assets
+from dbkit.errors import Broken, DbkitError, Stopped
+from dbkit.model import Json
+from dbkit.postgres.connect import Connection, fetch, pin
+from dbkit.postgres.indexes import desired, failure, wishes
+from dbkit.postgres.indexes.build import Builder
+from dbkit.postgres.indexes.outcome import Outcome
+from dbkit.postgres.indexes.watch import Limits, Running, Watch
+from dbkit.postgres.jobstore import lock_number
+from dbkit.postgres.migrate.executor import blockers
+from dbkit.postgres.migrate.executor.blockers import Holder
+from dbkit.postgres.migrate.executor.budget import Budget
+from dbkit.postgres.migrate.executor.units import Sentence, Unit
+from dbkit.postgres.migrate.locks import Mode
+from dbkit.settings import Target
+from dbkit.sizes import format_seconds
+
+LOOK: Final = 0.1
+QUICK_DEADLOCK: Final = "50ms"
+"""The server gives an autovacuum's lock to us, and finds deadlocks, only after this: it must be under our patience."""
+WAIT_FOR_DEAD: Final = 30.0
+Book = Callable[[Connection], None]
+Fill = Callable[[Sentence], bool]
+"""Fills rows in batches instead of the statement; False leaves it to the statement."""
+
+
+@dataclass
+class Done:
+    """What became of one unit."""
+
+    revision: str
+    direction: str
+    unit: int
+    told: str
+    began: float
+    seconds: float = 0.0
+    attempts: int = 0
+    waited: float = 0.0
+    """Seconds spent looking out for others while nobody had to wait for us."""
+    stall: float = 0.0
+    """The longest that one attempt queued for, or held, a lock that stops others."""
+    outcome: str = "running"
+    blockers: list[str] = field(default_factory=list[str])
+
+    def data(self) -> dict[str, Json]:
+        """The unit as JSON."""
+        return {
+            "revision": self.revision,
+            "direction": self.direction,
+            "unit": self.unit,
+            "statement": self.told,
+            "outcome": self.outcome,
+            "began": round(self.began, 3),
+            "seconds": round(self.seconds, 3),
+            "attempts": self.attempts,
+            "waited": round(self.waited, 3),
+            "stall_ms": round(self.stall * 1000, 1),
+            "blockers": list(self.blockers),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A table that a unit locks."""
+
+    oid: int
+    mode: Mode
+    lockable: bool
+    schema: str
+    name: str
+
+
+class Session:
+    """Everything one run of revisions needs on the server. To be closed by `close`."""
+
+    def __init__(
+        self, target: Target, watch: Watch, budget: Budget, limits: Limits, *, cancel: str | None, fill: Fill
+    ) -> None:
+        self.watch = watch
+        self.budget = budget
+        self._limits = limits
+        self._fill = fill
+        self._locking = False
+        self._cancel = blockers.pattern(cancel)
+        self._builder = Builder(target, watch, limits, time.monotonic())
+        self.connection: Connection = self._builder.connection
+        self.server = self._builder.server
+        self._clean()
+        self._wait_for_the_dead()
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._builder.close()
+
+    def run(self, unit: Unit, done: Done, book: Book) -> None:
+        """Carry out one unit and its bookkeeping. Raises Stopped or Broken; then it is as if it had not begun."""
+        began = time.monotonic()
+        try:
+            self._clean()
+            for setting in unit.settings:
+                self.connection.execute(_sql(setting))
+            alone = unit.single
+            if alone is None:
+                self._together(unit, done, book)
+            else:
+                self._alone(alone, unit, done)
+                self._clean()
+                with self.connection.transaction():
+                    book(self.connection)
+        except psycopg.Error as error:
+            done.outcome = "failed"
+            raise failure.of_build(error, unit.told) from None
+        except DbkitError:
+            done.outcome = "failed"
+            raise
+        finally:
+            done.seconds = time.monotonic() - began
+        done.outcome = "done"
+
+    def quietly(self, work: Book) -> None:
+        """A short transaction of bookkeeping."""
+        with self.connection.transaction():
+            self.connection.execute("set local lock_timeout = '5s'")
+            work(self.connection)
+
+    def _clean(self) -> None:
+        """The session as a revision expects it: the role's own search_path; no timeout but ours."""
+        self.connection.execute("reset role")
+        self.connection.execute("reset all")
+        pin(self.connection)
+        self.connection.execute("reset search_path")
+        self.quick = False
+        try:
+            self.connection.execute(sql.SQL("set deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))
+            self.quick = True
+        except errors.InsufficientPrivilege:
+            rows = fetch(self.connection, "select extract(epoch from current_setting('deadlock_timeout')::interval) s")
+            self.quick = float(rows[0]["s"]) < self.budget.max_stall
+
+    def _wait_for_the_dead(self) -> None:
+        """A killed runner's server process may still be at its last statement: its lock goes with it."""
+        number = lock_number(self.server.database, "migrate worker")
+        until = time.monotonic() + WAIT_FOR_DEAD
+        while not fetch(self.connection, "select pg_try_advisory_lock(%s) as held", [number])[0]["held"]:
+            if time.monotonic() > until:
+                raise Stopped(
+                    "the server still runs a statement of an earlier dbkit that is gone",
+                    why=f"its session holds the lock of the migration worker after {format_seconds(WAIT_FOR_DEAD)}",
+                    hint="wait until it ends (pg_stat_activity, application_name dbkit index build), then run it again",
+                )
+            time.sleep(LOOK)
+
+    def _together(self, unit: Unit, done: Done, book: Book) -> None:
+        with self.watch.waiting(unit.told) as note:
+            while True:
+                wanted = self._wanted(unit.sentences)
+                self._look(unit, wanted, done, note)
+                if not self.budget.allowance:
+                    raise self._spent(unit, done)
+                done.attempts += 1
+                began = time.monotonic()
+                try:
+                    self._attempt(unit, wanted, book)
+                except (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled) as error:
+                    if isinstance(error, errors.QueryCanceled) and not (self._locking and _timed_out(error)):
+                        self._account(wanted, time.monotonic() - began, done)
+                        raise self._cancelled(unit, wanted, error) from None
+                    stall = time.monotonic() - began
+                    self._account(wanted, stall, done)
+                    found = self._holders(wanted)
+                    told = [str(h.blocker) for h in found]
+                    done.blockers = list(dict.fromkeys([*done.blockers, *told]))
+                    detail: dict[str, Json] = {
+                        "object": unit.told, "attempt": done.attempts, "sqlstate": error.sqlstate,
+                        "stall_ms": round(stall * 1000, 1), "holders": list(told),
+                    }  # fmt: skip
+                    if found:
+                        detail["blocker"] = found[0].blocker.data()
+                    self.watch.say("attempt failed", **detail)
+                    note(f"{unit.told}: attempt {done.attempts} got no lock{f', held by {told[0]}' if told else ''}")
+                    self._stop_if_asked(unit)
+                    pause = self.budget.backoff(done.attempts)
+                    time.sleep(pause)
+                    done.waited += pause
+                    continue
+                stall = time.monotonic() - began
+                self._account(wanted, stall, done)
+                self.watch.say(
+                    "attempt", object=unit.told, attempt=done.attempts, stall_ms=round(done.stall * 1000, 1),
+                    ms=round(stall * 1000, 1),
+                )  # fmt: skip
+                return
+
+    def _attempt(self, unit: Unit, wanted: Sequence[Want], book: Book) -> None:
+        strong = [w for w in wanted if w.mode >= Mode.SHARE]
+        hold = self.budget.max_hold if strong else 0.0
+        running = Running(self.connection, unit.told, self._limits)
+        with self.watch.over(running), self.connection.transaction():
+            allowance = self.budget.allowance
+            self._local("lock_timeout", allowance)
+            self._locking = True
+            self._local("statement_timeout", allowance)  # lock_timeout is per table, this is for all of them
+            for lock in _lock_tables(strong):
+                self.connection.execute(lock)
+            self._locking = False
+            self._local("statement_timeout", hold)
+            for sentence in unit.sentences:
+                self.connection.execute(_sql(sentence.sql))
+            book(self.connection)
+
+    def _local(self, name: LiteralString, seconds: float) -> None:
+        value = f"{max(1, round(seconds * 1000))}ms" if seconds else "0"
+        self.connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+
+    def _alone(self, sentence: Sentence, unit: Unit, done: Done) -> None:
+        """A statement that cannot share a transaction with its bookkeeping, and therefore must bear to be run again."""
+        done.attempts += 1
+        if sentence.fill and self._fill(sentence):
+            return
+        if sentence.index == "create":
+            outcome = Outcome(unit.told, "")
+            wanted = desired.read(_plain(sentence.sql), f"line {sentence.line}")[0]
+            wishes.settle(self._builder, wanted, outcome)
+            done.waited += outcome.waited
+            return
+        running = Running(self.connection, unit.told, self._limits)
+        try:
+            with self._watched(running):
+                self.connection.execute(_sql(sentence.sql))
+        except errors.UndefinedObject:
+            if sentence.index != "drop":
+                raise
+        finally:
+            done.waited += running.waited
+
+    @contextmanager
+    def _watched(self, running: Running) -> Generator[None]:
+        try:
+            with self.watch.over(running):
+                yield
+        except psycopg.Error as error:
+            if running.reason:
+                raise failure.of_build(error, running.object, running.reason) from None
+            raise
+
+    def _wanted(self, sentences: Sequence[Sentence]) -> list[Want]:
+        named = [(name.sql, int(mode), s.neighbours) for s in sentences for name, mode in s.locks]
+        if not named:
+            return []
+        names, modes, neighbours = map(list, zip(*named, strict=True))
+        rows = fetch(
+            self.connection,
+            assets.query("postgres/lock_targets"),
+            {"names": names, "modes": modes, "neighbours": neighbours},
+        )
+        return [Want(r["oid"], Mode(r["mode"]), r["lockable"], r["schema"], r["name"]) for r in rows]
+
+    def _holders(self, wanted: Sequence[Want]) -> list[Holder]:
+        return blockers.holders(
+            self.connection, {w.oid: w.mode for w in wanted if w.mode >= Mode.SHARE_UPDATE_EXCLUSIVE}
+        )
+
+    def _look(self, unit: Unit, wanted: Sequence[Want], done: Done, note: Callable[[str], None]) -> None:
+        """Stay away while somebody holds what we want for long: nobody queues behind those who do not queue."""
+        began = time.monotonic()
+        seen: dict[int, Holder] = {}
+        while True:
+            self._stop_if_asked(unit)
+            found = [h for h in self._holders(wanted) if h.waits(yields=self.quick)]
+            if not found:
+                break
+            for holder in found:
+                if holder.blocker.pid not in seen:
+                    self.watch.say("blocked", object=unit.told, on=holder.relation, told=str(holder.blocker))
+                    done.blockers.append(str(holder.blocker))
+                seen[holder.blocker.pid] = holder
+            for holder, what in blockers.remove(self.connection, found, self._cancel):
+                self.watch.say("blocker removed", object=unit.told, told=str(holder.blocker), what=what)
+            waited = time.monotonic() - began
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            note(f"{unit.told}: stays away while {found[0].relation} is held by {found[0].blocker}{more}")
+            if waited > self.budget.patience:
+                raise Stopped(
+                    f"{found[0].relation} did not come free within {format_seconds(self.budget.patience)}",
+                    why=f"held by {found[0].blocker}{more}",
+                    hint="end that session, or name it with --cancel-blockers, then run the same command again; "
+                    "nobody had to wait for dbkit meanwhile",
+                )
+            time.sleep(LOOK)
+        waited = time.monotonic() - began
+        if seen:
+            done.waited += waited
+            first = next(iter(seen.values()))
+            self.watch.say("waited", object=unit.told, waited=round(waited, 3), blocker=first.blocker.data())
+
+    def _stop_if_asked(self, unit: Unit) -> None:
+        if self.watch.stopping:
+            raise Stopped(f"not done: {unit.told}", why="the run is being stopped", hint=failure.AGAIN)
+
+    def _account(self, wanted: Sequence[Want], seconds: float, done: Done) -> None:
+        if any(w.mode >= Mode.SHARE for w in wanted):
+            self.budget.spend(seconds)
+            done.stall = max(done.stall, seconds)
+
+    def _spent(self, unit: Unit, done: Done) -> Stopped:
+        whom = f"; in the way: {done.blockers[-1]}" if done.blockers else ""
+        return Stopped(
+            f"the stall budget of {format_seconds(self.budget.total)} is used up",
+            why=f"{done.attempts} attempts at {unit.told} kept others waiting for "
+            f"{format_seconds(self.budget.spent)} in all{whom}",
+            hint="run the same command again when the table is less busy, or allow more with --budget",
+        )
+
+    def _cancelled(self, unit: Unit, wanted: Sequence[Want], error: psycopg.Error) -> DbkitError:
+        strong = [w for w in wanted if w.mode >= Mode.SHARE]
+        if not strong or not _timed_out(error):
+            return failure.of_build(error, unit.told)
+        what = f"{strong[0].mode.words} on {strong[0].schema}.{strong[0].name}"
+        return Broken(
+            f"{unit.told} took longer than {format_seconds(self.budget.max_hold)} under its lock",
+            why=f"it holds {what}, which stops {strong[0].mode.blocks}; it was cancelled and nothing of it was done",
+            hint="`dbkit migrate lint` shows a form that does not hold it; or allow the time with --max-hold",
+        )
+
+
+def _timed_out(error: psycopg.Error) -> bool:
+    """Whether our own statement_timeout cancelled it, and not a person or the watch."""
+    return "statement timeout" in (error.diag.message_primary or "")
+
+
+def _lock_tables(strong: Sequence[Want]) -> list[sql.Composed]:
+    """All strong locks first, the strongest mode first: no lock is raised later, and all waiting is in one place."""
+    found: list[sql.Composed] = []
+    for mode in sorted({w.mode for w in strong}, reverse=True):
+        tables = [sql.Identifier(w.schema, w.name) for w in strong if w.mode is mode and w.lockable]
+        if tables:
+            words = sql.SQL(cast(LiteralString, mode.words.lower()))
+            found.append(sql.SQL("lock table {} in {} mode").format(sql.SQL(", ").join(tables), words))
+    return found
+
+
+def _plain(statement: str) -> str:
+    """The statement without IF NOT EXISTS: an index of that name is judged by its definition, not by its name."""
+    return re.sub(r"(?i)\bif\s+not\s+exists\s+", "", statement, count=1)
+
+
+def _sql(text: str) -> sql.SQL:
+    # The statements of a revision: the user's own program, sent as it stands.
+    return sql.SQL(cast(LiteralString, text))

@@ -1,0 +1,228 @@
+"""The bridge to Alembic: which revisions there are, which are applied, and what each would send.
+
+Nothing of env.py runs. Alembic's own ScriptDirectory reads the files and its HeadMaintainer says what becomes of
+alembic_version, so a chain moved by dbkit and one moved by `alembic upgrade` end alike.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, LiteralString, cast
+
+from psycopg import sql
+
+from dbkit.errors import Refused, UsageError
+from dbkit.postgres.connect import Connection
+from dbkit.postgres.migrate import alembic_source
+from dbkit.postgres.migrate.source import Part
+
+UP: Final = "upgrade"
+DOWN: Final = "downgrade"
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One file of the chain."""
+
+    id: str
+    path: Path
+    doc: str
+    phase: str
+    """`expand`, `contract`, or empty for a revision that does not say."""
+    change: Mapping[str, Any] | None
+    """The `change = {...}` of a revision that `dbkit migrate new` wrote."""
+    after: tuple[str, ...]
+    """The revisions it follows or depends on."""
+    script: Any = field(repr=False, compare=False)
+    """Alembic's own Script."""
+
+    def parts(self, direction: str) -> tuple[Part, ...]:
+        """What it sends, in order. Raises UsageError when that needs a connection (`op.get_bind()`)."""
+        found: list[Part] = []
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the revision's own deprecations are not ours to report
+                alembic_source.record(self.path, getattr(self.script.module, direction), found)
+        except Exception as error:
+            raise UsageError(
+                f"{self.path.name}: {direction}() of revision {self.id} cannot be read without a connection",
+                why=f"{type(error).__name__}: {error}".splitlines()[0],
+                hint="write it with op.execute and the other operations that `alembic upgrade --sql` can print, "
+                f"or run this one revision by `alembic {direction}`",
+            ) from None
+        return tuple(found)
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """The revisions of one Alembic environment, oldest first."""
+
+    directory: Path
+    revisions: tuple[Revision, ...]
+    script: Any = field(repr=False, compare=False)
+    version_table: str = "alembic_version"
+
+    def __getitem__(self, revision: str) -> Revision:
+        for found in self.revisions:
+            if found.id == revision:
+                return found
+        raise UsageError(f"there is no revision {revision} in {self.directory}", hint="`alembic history` lists them")
+
+    @property
+    def head(self) -> str | None:
+        """The one head, None for an empty chain. Raises UsageError when there are several."""
+        heads = self.script.get_heads()
+        if len(heads) > 1:
+            raise UsageError(
+                f"{self.directory} has {len(heads)} heads: {', '.join(heads)}",
+                hint="join them by `alembic merge heads`",
+            )
+        return heads[0] if heads else None
+
+    def ancestors(self, heads: Iterable[str]) -> frozenset[str]:
+        """The given revisions and all before them."""
+        known = {r.id: r for r in self.revisions}
+        found: set[str] = set()
+        pending = list(heads)
+        while pending:
+            name = pending.pop()
+            if name in found:
+                continue
+            if name not in known:
+                raise Refused(
+                    f"the database is at revision {name}, which {self.directory} does not hold",
+                    hint="check out the code that was deployed last, or name the right folder with --migrations",
+                )
+            found.add(name)
+            pending += known[name].after
+        return frozenset(found)
+
+    def moves(self, heads: Sequence[str], revision: Revision, direction: str) -> tuple[str, ...]:
+        """The statements on the version table that this step needs; each must hit exactly one row."""
+        from alembic.runtime.migration import HeadMaintainer, MigrationContext, RevisionStep
+
+        context = MigrationContext.configure(dialect_name="postgresql", opts=self._options())
+        found: list[str] = []
+
+        def keep(construct: Any, *_rest: Any) -> None:
+            compiled = construct.compile(dialect=context.impl.dialect, compile_kwargs={"literal_binds": True})
+            found.append(str(compiled))
+
+        context.impl._exec = keep  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]  # noqa: SLF001
+        step = RevisionStep(self.script.revision_map, revision.script, direction == UP)
+        HeadMaintainer(context, heads).update_to_step(step)
+        return tuple(found)
+
+    def _options(self) -> dict[str, Any]:
+        schema, _, name = self.version_table.rpartition(".")
+        return {"as_sql": True, "version_table": name, "version_table_schema": schema or None}
+
+    def heads_after(self, heads: Sequence[str], revision: Revision, direction: str) -> tuple[str, ...]:
+        """The heads that the version table has once this step is done."""
+        if direction == UP:
+            return (*[h for h in heads if h not in revision.script._versioned_down_revisions], revision.id)  # noqa: SLF001
+        applied = self.ancestors(heads) - {revision.id}
+        below = {a for r in self.revisions if r.id in applied for a in r.after}
+        return tuple(sorted(applied - below))
+
+    def pending(self, heads: Iterable[str]) -> tuple[Revision, ...]:
+        """What is not applied yet, in the order it has to run."""
+        applied = self.ancestors(heads)
+        return tuple(r for r in self.revisions if r.id not in applied)
+
+
+def find(given: Path | None = None, *, version_table: str = "alembic_version") -> Environment:
+    """The environment at a path, or the nearest alembic.ini or pyproject.toml with [tool.alembic] upwards."""
+    place = given or _nearest(Path.cwd())
+    if not place.exists():
+        raise UsageError(f"{place} does not exist", hint="name alembic.ini or the folder that holds env.py")
+    directory, _ = alembic_source.directory(place)
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+    from alembic.util.exc import CommandError
+
+    held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        script = ScriptDirectory(str(directory))
+        if place.suffix in (".ini", ".toml"):  # it may name other places for versions, and how files are called
+            toml = place.suffix == ".toml"
+            script = ScriptDirectory.from_config(Config(toml_file=place) if toml else Config(place))
+        found = list(reversed(list(script.walk_revisions())))
+    except CommandError as error:
+        raise UsageError(f"{directory}: Alembic cannot read the revisions", why=str(error)) from None
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise UsageError(f"{directory}: a revision cannot be imported", why=why) from None
+    finally:
+        sys.dont_write_bytecode = held
+    return Environment(directory, tuple(_revision(script, s) for s in found), script, version_table)
+
+
+def heads(connection: Connection, environment: Environment) -> tuple[str, ...]:
+    """What the database's version table says; empty where there is none yet."""
+    table = _quoted(environment.version_table)
+    there = connection.execute("select pg_catalog.to_regclass(%s)", [table]).fetchone()
+    if there is None or there[0] is None:
+        return ()
+    query = sql.SQL("select version_num from {} order by 1").format(_sql(table))
+    return tuple(str(row[0]) for row in connection.execute(query).fetchall())
+
+
+def version_table_ddl(environment: Environment) -> str:
+    """Alembic's own definition of its version table."""
+    table = _quoted(environment.version_table)
+    name = environment.version_table.rpartition(".")[2]
+    return (
+        f"create table if not exists {table} (version_num varchar(32) not null, "
+        f"constraint {_quoted(name + '_pkc')} primary key (version_num))"
+    )
+
+
+def _nearest(start: Path) -> Path:
+    for folder in (start, *start.parents):
+        if (folder / "alembic.ini").is_file():
+            return folder / "alembic.ini"
+        project = folder / "pyproject.toml"
+        if project.is_file() and "[tool.alembic]" in project.read_text(encoding="utf-8"):
+            return project
+    raise UsageError(
+        "no Alembic environment is found here",
+        why="neither alembic.ini nor a pyproject.toml with [tool.alembic] in this folder or above",
+        hint="name it with --migrations PATH, or make one: `alembic init migrations`",
+    )
+
+
+def _revision(script: Any, found: Any) -> Revision:
+    module = found.module
+    down = found.down_revision
+    follows = (down,) if isinstance(down, str) else tuple(down or ())
+    needs = tuple(r.revision for name in _listed(found.dependencies) for r in script.get_revisions(name))
+    change = getattr(module, "change", None)
+    return Revision(
+        id=found.revision,
+        path=Path(found.path),
+        doc=(found.doc or "").strip(),
+        phase=str(getattr(module, "phase", "")),
+        change=cast(Mapping[str, Any], change) if isinstance(change, Mapping) else None,
+        after=(*follows, *needs),
+        script=found,
+    )
+
+
+def _listed(value: Any) -> tuple[str, ...]:
+    return (value,) if isinstance(value, str) else tuple(value or ())
+
+
+def _quoted(name: str) -> str:
+    from dbkit.postgres.catalog import quote
+
+    return ".".join(quote(part) for part in name.split("."))
+
+
+def _sql(text: str) -> sql.SQL:
+    # The quoted name of the version table.
+    return sql.SQL(cast(LiteralString, text))
