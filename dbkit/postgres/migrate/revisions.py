@@ -33,7 +33,7 @@ class Revision:
     doc: str
     phase: str
     """`expand`, `contract`, or empty for a revision that does not say."""
-    change: Mapping[str, Any] | None
+    change: Mapping[str, Any] | None = field(compare=False)
     """The `change = {...}` of a revision that `dbkit migrate new` wrote."""
     after: tuple[str, ...]
     """The revisions it follows or depends on."""
@@ -165,11 +165,13 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
 def heads(connection: Connection, environment: Environment) -> tuple[str, ...]:
     """What the database's version table says; empty where there is none yet."""
     table = _quoted(environment.version_table)
-    there = connection.execute("select pg_catalog.to_regclass(%s)", [table]).fetchone()
-    if there is None or there[0] is None:
-        return ()
-    query = sql.SQL("select version_num from {} order by 1").format(_sql(table))
-    return tuple(str(row[0]) for row in connection.execute(query).fetchall())
+    with connection.transaction():
+        connection.execute("set local search_path to default")  # dbkit's own sessions see pg_catalog only
+        there = connection.execute("select pg_catalog.to_regclass(%s)", [table]).fetchone()
+        if there is None or there[0] is None:
+            return ()
+        query = sql.SQL("select version_num from {} order by 1").format(_sql(table))
+        return tuple(str(row[0]) for row in connection.execute(query).fetchall())
 
 
 def version_table_ddl(environment: Environment) -> str:

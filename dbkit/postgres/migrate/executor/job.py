@@ -40,6 +40,8 @@ class Move:
 
     revision: Revision
     direction: str
+    clears: tuple[str, ...] = ()
+    """Other revisions whose begun units are void once this one has ended: a contract that was begun on it."""
 
     def __str__(self) -> str:
         return f"{self.direction} {self.revision.id}"
@@ -168,12 +170,13 @@ class MoveJob:
             versions = self._environment.moves(heads, revision, direction)
         left = [u for u in units if u.number not in before]
         session.watch.say("revision", object=revision.id, direction=direction, units=len(left), doc=revision.doc)
+        end = _Close(self._environment, (revision.id, *move.clears), versions, create=not heads)
         closed = False
         for unit in left:
             last = unit is left[-1]
             done = Done(revision.id, direction, unit.number + 1, unit.told, time.monotonic() - self._epoch)
             self.done.append(done)
-            closing = _Close(self._environment, revision.id, versions) if last else None
+            closing = end if last else None
             session.run(unit, done, _Note(revision.id, direction, unit, closing))
             session.watch.say(
                 "unit", object=revision.id, unit=done.unit, told=done.told, seconds=round(done.seconds, 3),
@@ -182,7 +185,7 @@ class MoveJob:
             )  # fmt: skip
             closed = last
         if not closed:
-            session.quietly(_Close(self._environment, revision.id, versions))
+            session.quietly(end)
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,11 +193,13 @@ class _Close:
     """The end of a revision: its version is moved and its records go, in one transaction."""
 
     environment: Environment
-    revision: str
+    done: tuple[str, ...]
     versions: tuple[str, ...]
+    create: bool
+    """There is no version table yet."""
 
     def __call__(self, connection: Connection) -> None:
-        if self.versions:
+        if self.create:
             connection.execute(_sql(revisions.version_table_ddl(self.environment)))
         for statement in self.versions:
             if connection.execute(_sql(statement)).rowcount != 1:
@@ -203,7 +208,7 @@ class _Close:
                     why=f"another tool moved {self.environment.version_table}",
                     hint="find out who runs migrations beside dbkit, then run the same command again",
                 )
-        connection.execute("delete from dbkit.migration_part where revision = %s", [self.revision])
+        connection.execute("delete from dbkit.migration_part where revision = any(%s)", [list(self.done)])
 
 
 @dataclass(frozen=True, slots=True)

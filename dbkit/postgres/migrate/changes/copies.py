@@ -1,0 +1,226 @@
+"""What hangs on a column and goes over to the one that replaces it: indexes, constraints, grants, statistics, triggers.
+
+A copy gets the name it will keep where the old name tells the old column; otherwise it gets a name of its own and takes
+the old one over at contract, when that has come free.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from dbkit.postgres.catalog import quote, quoted
+from dbkit.postgres.migrate.changes import words
+from dbkit.postgres.migrate.changes.design import Block, Line, Refusals, alone, shorten, transaction
+from dbkit.postgres.migrate.changes.facts import Column, Constraint, Table, Trigger
+from dbkit.postgres.migrate.names import literal
+
+
+@dataclass
+class Copies:
+    """Lines for each place of the two revisions."""
+
+    beside: list[Line] = field(default_factory=list[Line])
+    """In the transaction that adds the column."""
+    online: list[Block] = field(default_factory=list[Block])
+    """After it, without stopping anybody."""
+    proofs: list[Block] = field(default_factory=list[Block])
+    """Validation of the copied constraints, once the rows are filled."""
+    before: list[Line] = field(default_factory=list[Line])
+    """At contract, before the old column goes."""
+    swap: list[Line] = field(default_factory=list[Line])
+    """At contract, after the old column is gone."""
+    undo: list[Line] = field(default_factory=list[Line])
+    """At rollback, before the new column goes."""
+    locks: list[str] = field(default_factory=list[str])
+    """Other tables that contract locks: the parents of foreign keys."""
+
+
+def of(table: Table, mapping: Mapping[str, str], *, definitions: bool = True) -> Copies:
+    """The copies for old columns and their new names; without `definitions` types differ, so checks are not copied."""
+    made = Copies()
+    for old, new in mapping.items():
+        made.beside += _attributes(table, table.column(old), new)
+    columns = set(mapping)
+    for constraint in table.constraints:
+        if constraint.kind in "cf" and columns & set(constraint.columns) and (definitions or constraint.kind == "f"):
+            _constraint(made, table, constraint, mapping)
+    for index in table.indexes:
+        if not index.constraint and index.valid and columns & set(index.uses):
+            temporary, final = _names(table, index.name, mapping)
+            made.online += _index(table, words.index(index.definition, mapping, temporary), temporary)
+            if temporary != final:
+                made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
+    for item in table.statistics:
+        if columns & set(item.columns):
+            temporary, final = _names(table, item.name, mapping)
+            made.beside.append(Line(words.statistics(item.definition, mapping, item.schema, temporary)))
+            made.before.append(Line(f"drop statistics if exists {quoted(item.schema, item.name)}"))
+            made.undo.append(Line(f"drop statistics if exists {quoted(item.schema, temporary)}"))
+            if temporary != final:
+                made.swap.append(Line(f"alter statistics {quoted(item.schema, temporary)} rename to {quote(final)}"))
+    for trigger in table.triggers:
+        if columns & set(trigger.columns):
+            _trigger(made, table, trigger, mapping)
+    return made
+
+
+def refuse(table: Table, columns: Sequence[str], reasons: Refusals) -> None:
+    """What no copy can be made of, for all changes that put a new column in place of an old one."""
+    if table.kind not in ("r", "p"):
+        reasons.add(f"{table.sql} is not a table")
+    if not table.owned:
+        reasons.add(f"this role is not the owner {table.owner} of {table.sql}")
+    elif not table.may_create:
+        reasons.add(f"this role may not create in schema {quote(table.schema)}")
+    if table.is_partition:
+        reasons.add(f"{table.sql} is a partition: change its partitioned table")
+    if table.inherits:
+        reasons.add(f"{table.sql} has inheritance: a trigger on a parent does not see the rows of its children")
+    if table.publications:
+        names = ", ".join(table.publications)
+        reasons.add(f"{table.sql} is published by {names} and subscribers lack the new column", accept="publication")
+    for trigger in table.triggers:
+        if not ("!dbkit" < trigger.name < "~dbkit") and "dbkit_" not in trigger.name:
+            reasons.add(f"trigger {quote(trigger.name)} sorts outside the dual-write triggers: rename it")
+    for name in columns:
+        _refuse_column(table, table.column(name), reasons)
+
+
+def _refuse_column(table: Table, column: Column, reasons: Refusals) -> None:
+    where = f"{table.sql}.{quote(column.name)}"
+    if column.generated is not None:
+        reasons.add(f"{where} is a generated column")
+    if column.default is not None and not column.not_null:
+        reasons.add(
+            f"{where} has a default and may be null: an explicit null of the new application could not be told from an "
+            "omitted value (drop the default or set it not null first)"
+        )
+    for dependant in table.using(column.name):
+        if dependant.kind == "generated column":
+            reasons.add(f"the generated column {quote(dependant.name)} is made from {where}")
+
+
+def dependants(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
+    """Views and policies that keep the old column from being dropped, in words."""
+    found = [d for name in columns for d in table.using(name) if d.kind != "generated column"]
+    return tuple(dict.fromkeys(f"{d.kind} {d.name} uses {quote(d.column or '')}" for d in found))
+
+
+def _attributes(table: Table, column: Column, new: str) -> list[Line]:
+    lines: list[Line] = []
+    target = f"alter table {table.sql} alter column {quote(new)}"
+    if column.statistics >= 0:
+        lines.append(Line(f"{target} set statistics {column.statistics}"))
+    storage = {"p": "plain", "e": "external", "m": "main", "x": "extended"}.get(column.storage)
+    if storage:
+        lines.append(Line(f"{target} set storage {storage}"))
+    if column.comment:
+        lines.append(Line(f"comment on column {table.sql}.{quote(new)} is {literal(column.comment)}"))
+    for grant in column.grants:
+        option = " with grant option" if grant.grantable else ""
+        lines.append(Line(f"grant {grant.privilege} ({quote(new)}) on {table.sql} to {grant.grantee}{option}"))
+    return lines
+
+
+def _constraint(
+    made: Copies, table: Table, constraint: Constraint, mapping: Mapping[str, str], *, own: bool = False
+) -> None:
+    temporary, final = (constraint.name,) * 2 if own else _names(table, constraint.name, mapping)
+    add = words.constraint(table.sql, constraint.definition, mapping, temporary)
+    drop = f"alter table {table.sql} drop constraint if exists {quote(temporary)}"
+    if constraint.kind == "f" and constraint.parent is not None:
+        parent = quoted(*constraint.parent)
+        made.locks.append(parent)
+        why = f"checks new writes against {parent}; existing rows are checked later, without stopping anybody"
+        made.online.append(transaction(Line(drop), Line(add, why)))
+        made.undo.append(Line(drop))
+    else:
+        made.beside.append(Line(add, "existing rows are checked later, without stopping anybody"))
+    if constraint.validated:
+        made.proofs.append(alone(f"alter table {table.sql} validate constraint {quote(temporary)}"))
+    if temporary != final:
+        made.swap.append(Line(f"alter table {table.sql} rename constraint {quote(temporary)} to {quote(final)}"))
+
+
+def _index(table: Table, statement: str, name: str) -> list[Block]:
+    if table.kind != "p":
+        return [alone(statement)]
+    # On a partitioned table: the parent's alone, each leaf's concurrently, then attached; the parent's becomes valid.
+    parent = statement.replace(" CONCURRENTLY", "", 1).replace(f" ON {table.sql}", f" ON ONLY {table.sql}", 1)
+    blocks = [transaction(Line(parent, "invalid until every partition has its own"))]
+    for schema, leaf in table.leaves:
+        own = shorten(leaf, name)
+        place = f"EXISTS {quote(own)} ON {quoted(schema, leaf)}"
+        blocks.append(alone(statement.replace(f"EXISTS {quote(name)} ON {table.sql}", place)))
+        attach = f"alter index {quoted(table.schema, name)} attach partition {quoted(schema, own)}"
+        blocks.append(transaction(Line(attach)))
+    return blocks
+
+
+def _trigger(made: Copies, table: Table, trigger: Trigger, mapping: Mapping[str, str], *, before: bool = True) -> None:
+    new = tuple(mapping[c] for c in trigger.columns if c in mapping)
+    made.beside.append(Line(words.trigger_also_of(trigger.definition, new), "UPDATE OF the new column fires it too"))
+    made.undo.append(Line(words.trigger_also_of(trigger.definition, ())))
+    final = words.trigger_only_of(trigger.definition, tuple(mapping.get(c, c) for c in trigger.columns))
+    if before:
+        made.before.append(Line(final, "UPDATE OF the old column would keep it from being dropped"))
+    if trigger.enabled != "O":
+        word = {"D": "disable", "R": "enable replica", "A": "enable always"}[trigger.enabled]
+        restore = Line(f"alter table {table.sql} {word} trigger {quote(trigger.name)}")
+        for place in (made.beside, made.undo, *([made.before] if before else [])):
+            place.append(restore)
+
+
+def originals(table: Table, mapping: Mapping[str, str]) -> Copies:
+    """The way back after contract: what hung on the old columns is made again as it was, under its own names.
+
+    `before` gives the new columns' copies the names back that they had until contract.
+    """
+    forward = of(table, mapping)
+    made = Copies(before=[line for line in map(_renamed_back, forward.swap) if line])
+    same = {old: old for old in mapping}
+    for old in mapping:
+        made.beside += _attributes(table, table.column(old), old)
+    columns = set(mapping)
+    for constraint in table.constraints:
+        if constraint.kind in "cf" and columns & set(constraint.columns):
+            _constraint(made, table, constraint, same, own=True)
+    for index in table.indexes:
+        if not index.constraint and index.valid and columns & set(index.uses):
+            made.online += _index(table, words.index(index.definition, same, index.name), index.name)
+    for item in table.statistics:
+        if columns & set(item.columns):
+            made.beside.append(Line(words.statistics(item.definition, same, item.schema, item.name)))
+    for trigger in table.triggers:
+        if columns & set(trigger.columns):
+            _trigger(made, table, trigger, mapping, before=False)
+    return made
+
+
+_RENAME: Final = re.compile(r"(alter (?:index|statistics) )(.+\.)(\S+) rename to (\S+)")
+_RENAME_CONSTRAINT: Final = re.compile(r"(.+ rename constraint )(\S+) to (\S+)")
+
+
+def _renamed_back(line: Line) -> Line | None:
+    """The rename turned round."""
+    if found := _RENAME.fullmatch(line.sql):
+        return Line(f"{found[1]}{found[2]}{found[4]} rename to {found[3]}")
+    if found := _RENAME_CONSTRAINT.fullmatch(line.sql):
+        return Line(f"{found[1]}{found[3]} to {found[2]}")
+    return None
+
+
+def _names(table: Table, name: str, mapping: Mapping[str, str]) -> tuple[str, str]:
+    """The name the copy gets now, and the one it ends with."""
+    final = name
+    for old, new in mapping.items():
+        final = final.replace(old, new)
+    taken = {i.name for i in table.indexes} | {c.name for c in table.constraints} | {s.name for s in table.statistics}
+    if len(final.encode()) > 63 or (final != name and final in taken):
+        final = name
+    if final != name:
+        return final, final
+    return shorten(name, *mapping.values()), name

@@ -1,0 +1,329 @@
+"""Moves a database through its changes: which revisions are due, what keeps them from running, and what became of them.
+
+`expand` runs what is due before the new application is rolled out, `contract` what is due after it, `rollback` takes
+the last of it back. The work is the executor's; here it is decided, checked before and verified after.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psycopg
+
+from dbkit.errors import Broken, DbkitError, Refused, Stopped, Unreachable
+from dbkit.exhibits import Exhibit, Table
+from dbkit.job import Hooks, Record, Tick, run
+from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, TargetInfo
+from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
+from dbkit.postgres.jobstore import PostgresStore
+from dbkit.postgres.migrate import backup, revisions
+from dbkit.postgres.migrate.changes import proof, standing
+from dbkit.postgres.migrate.changes.spec import Change, Phase
+from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
+from dbkit.postgres.migrate.executor.session import Done
+from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
+from dbkit.settings import Target
+from dbkit.sizes import format_seconds
+
+Progress = Callable[[Record, Tick], None]
+
+
+@dataclass
+class Options:
+    """What a run is told beside its target."""
+
+    knobs: Knobs = field(default_factory=Knobs)
+    change: str | None = None
+    backup_command: str | None = None
+    accept: tuple[str, ...] = ()
+    undo_failed: bool = True
+    """Roll back an expand that failed, so that a pipeline leaves the database as it found it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The report of a run, and the error it ended with; shown both, in this order."""
+
+    report: Report
+    error: DbkitError | None = None
+
+
+def expand(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
+    """Run what is due before the application: everything up to the first contract that is still to come."""
+    with connect(target, purpose="migrate") as connection:
+        found = prepared(connection, target)
+        moves = due_before(connection, environment, options.change)
+        return _carry_out("expand", connection, found, target, environment, moves, options, progress)
+
+
+def contract(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
+    """Run the contracts that are due. Raises Refused while a change is not verified or its old shape is in use."""
+    with connect(target, purpose="migrate") as connection:
+        found = prepared(connection, target)
+        moves = due_after(connection, environment, options)
+        if moves and options.backup_command:
+            backup.take(options.backup_command)
+        return _carry_out("contract", connection, found, target, environment, moves, options, progress)
+
+
+def rollback(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
+    """Take back one change, or without a name all that the last deploy did."""
+    with connect(target, purpose="migrate") as connection:
+        found = prepared(connection, target)
+        moves = due_back(connection, environment, options.change)
+        return _carry_out("rollback", connection, found, target, environment, moves, options, progress)
+
+
+def prepared(connection: Connection, target: Target) -> Server:
+    """The server, fit to be changed, with dbkit's state in it. Raises Refused or Unreachable."""
+    found = server(connection)
+    require_supported(found)
+    if found.in_recovery:
+        raise Refused(f"{target.name} is a standby", why="schemas are changed on its primary", hint="name the primary")
+    if not found.direct:
+        raise Refused(
+            "this connection goes through a pooler such as PgBouncer",
+            why="lock timeouts set for one attempt may reach another server session",
+            hint="connect to PostgreSQL itself, usually on port 5432",
+        )
+    PostgresStore(connection).prepare()
+    return found
+
+
+def due_before(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
+    """The revisions before the first contract that is to come; with a name, only up to that change's expand."""
+    pending = environment.pending(revisions.heads(connection, environment))
+    wanted = standing.one(connection, environment, name) if name else None
+    found: list[Move] = []
+    for revision in pending:
+        if revision.phase == "contract":
+            if wanted is not None and wanted.phase in (Phase.NEW, Phase.EXPANDING):
+                raise Refused(
+                    f"the expand of {wanted.id} cannot run yet",
+                    why=f"revision {revision.id} ({revision.doc.splitlines()[0]}) comes before it in the chain",
+                    hint="contract that change first, or roll it back",
+                )
+            break
+        found.append(Move(revision, UP))
+        if wanted is not None and revision.id == wanted.expand:
+            return found
+    if wanted is not None:
+        return [m for m in found if m.revision.id == wanted.expand]
+    return found
+
+
+def due_after(connection: Connection, environment: Environment, options: Options) -> list[Move]:
+    """The contracts at the front of the chain, each verified and with its gate open."""
+    pending = list(environment.pending(revisions.heads(connection, environment)))
+    known = {c.contract: c for c in standing.changes(connection, environment) if c.contract}
+    wanted = standing.one(connection, environment, options.change) if options.change else None
+    if wanted is not None and wanted.phase is Phase.CONTRACTED:
+        return []
+    if pending and pending[0].phase != "contract":
+        first = pending[0]
+        raise Refused(
+            "no contract is due" if wanted is None else f"the contract of {wanted.id} is not due",
+            why=f"revision {first.id} ({first.doc.splitlines()[0]}) comes first in the chain",
+            hint="run `dbkit migrate expand`",
+        )
+    found: list[Move] = []
+    for revision in pending:
+        if revision.phase != "contract":
+            break
+        change = known.get(revision.id)
+        if change is not None:
+            refuse_unready(connection, change, options.accept)
+        found.append(Move(revision, UP))
+        if wanted is not None and revision.id == wanted.contract:
+            break
+    if wanted is not None and not any(m.revision.id == wanted.contract for m in found):
+        raise Refused(f"the contract of {wanted.id} is not due", why="others come before it", hint="see migrate status")
+    return found
+
+
+def refuse_unready(connection: Connection, change: Change, accept: Sequence[str]) -> None:
+    """Raise Refused unless a change may be contracted now."""
+    if change.phase not in (Phase.VERIFIED, Phase.CONTRACTING):
+        raise Refused(
+            f"{change.id} may not be contracted yet",
+            why=f"it is {change.phase.value}: not every row is proved to agree",
+            hint=f"run `dbkit migrate backfill {change.id}` and `dbkit migrate verify {change.id}` first",
+        )
+    del connection, accept
+
+
+def due_back(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
+    """The way back, newest first. Raises Refused where there is none."""
+    heads = revisions.heads(connection, environment)
+    applied = environment.ancestors(heads)
+    if name is not None:
+        change = standing.one(connection, environment, name)
+        moves = _back_of(environment, change)
+    else:
+        moves = _last_deploy(connection, environment, applied)
+    going = {m.revision.id for m in moves}
+    for move in moves:
+        above = [r for r in environment.revisions if r.id in applied - going and move.revision.id in r.after]
+        if above and move.revision.id in applied:
+            raise Refused(
+                f"revision {move.revision.id} cannot be rolled back",
+                why=f"revision {above[0].id} ({above[0].doc.splitlines()[0]}) was applied after it",
+                hint="roll that one back first",
+            )
+    return moves
+
+
+def _back_of(environment: Environment, change: Change) -> list[Move]:
+    if change.phase is Phase.NEW:
+        return []
+    if change.phase is Phase.CONTRACTED and change.contract:
+        return [Move(environment[change.contract], DOWN)]
+    clears = (change.contract,) if change.contract else ()
+    return [Move(environment[change.expand], DOWN, clears)]
+
+
+def _last_deploy(connection: Connection, environment: Environment, applied: frozenset[str]) -> list[Move]:
+    """What the newest run that went upwards did and is still there."""
+    for record in PostgresStore(connection).records():
+        if record.kind != "migrate":
+            continue
+        names = [str(m["revision"]) for m in record.spec.get("moves", []) if m["direction"] == UP]
+        begun = [r for r in environment.revisions if r.id in names]
+        found = [r for r in begun if r.id in applied or _is_begun(connection, r)]
+        if found:
+            return [Move(r, DOWN) for r in reversed(found)]
+    raise Refused("there is no deploy to roll back", why="no run of `dbkit migrate` is recorded in this database")
+
+
+def _is_begun(connection: Connection, revision: Revision) -> bool:
+    query = "select 1 from dbkit.migration_part where revision = %s limit 1"
+    return connection.execute(query, [revision.id]).fetchone() is not None
+
+
+def _carry_out(
+    command: str, connection: Connection, found: Server, target: Target, environment: Environment,
+    moves: Sequence[Move], options: Options, progress: Progress,
+) -> Applied:  # fmt: skip
+    began = time.monotonic()
+    if not moves:
+        return Applied(_report(command, connection, found, target, environment, [], None, 0.0, options))
+    done, record, error = _run(connection, target, environment, moves, options, progress)
+    if error is not None and command == "expand" and options.undo_failed and isinstance(error, Broken):
+        error = _undo(connection, target, environment, moves, done, options, progress, error)
+    seconds = time.monotonic() - began
+    report = _report(command, connection, found, target, environment, done, record, seconds, options)
+    if error is None and report.findings:
+        error = Broken(
+            f"{command} ran, but the server is not as it should be", why=report.findings[0].message,
+            hint="`dbkit migrate status` shows where each change stands",
+        )  # fmt: skip
+    return Applied(report, error)
+
+
+def _run(
+    connection: Connection, target: Target, environment: Environment, moves: Sequence[Move], options: Options,
+    progress: Progress,
+) -> tuple[list[Done], Record | None, DbkitError | None]:  # fmt: skip
+    job = MoveJob(target, environment, moves, options.knobs)
+    seen: list[Record] = []
+
+    def follow(record: Record, tick: Tick) -> None:
+        seen[:] = [record]
+        progress(record, tick)
+
+    try:
+        record = run(job, PostgresStore(connection), Hooks(progress=follow, save_every=0.3))
+    except DbkitError as error:
+        if not seen:  # it never began
+            raise
+        return job.done, seen[0], error
+    except psycopg.OperationalError as error:
+        shown = explain(error, "the connection to the server was lost")
+        hint = "run the same command again: what is done stays done"
+        return job.done, seen[0] if seen else None, Stopped(shown.what, why=shown.why, hint=hint)
+    return job.done, record, None
+
+
+def _undo(
+    connection: Connection, target: Target, environment: Environment, moves: Sequence[Move], done: list[Done],
+    options: Options, progress: Progress, error: DbkitError,
+) -> DbkitError:  # fmt: skip
+    """Take back the change that failed to expand; what other revisions of the run did stays."""
+    failed = next((m for m in moves if done and m.revision.id == done[-1].revision), None)
+    if failed is None or failed.revision.change is None:
+        return error
+    undone, _, second = _run(connection, target, environment, [Move(failed.revision, DOWN)], options, progress)
+    done += undone
+    if second is not None:
+        why = f"{error.why or ''}; and it could not be rolled back: {second.what}"
+        return Broken(error.what, why=why, hint=f"`dbkit migrate rollback {failed.revision.change['id']}`")
+    return Broken(
+        f"{error.what}; the change was rolled back, nothing of it is left", why=error.why,
+        hint=error.hint,
+    )  # fmt: skip
+
+
+def _report(
+    command: str, connection: Connection, found: Server, target: Target, environment: Environment, done: Sequence[Done],
+    record: Record | None, seconds: float, options: Options,
+) -> Report:  # fmt: skip
+    findings: list[Finding] = []
+    passed: list[Passed] = []
+    touched = list(dict.fromkeys(d.revision for d in done))
+    try:
+        for change in standing.changes(connection, environment):
+            if not {change.expand, change.contract} & set(touched):
+                continue
+            wrong = proof.missing(connection, change)
+            findings += [_finding(w, target, change) for w in wrong]
+            if not wrong:
+                passed.append(
+                    Passed("migrate.change", target.name, f"{change.id} is {change.phase.value}, as it should be")
+                )
+    except (psycopg.Error, Unreachable):
+        connection.close()  # lost: what the run itself knows is told all the same
+    if not done:
+        passed.append(Passed("migrate.change", target.name, "nothing is due"))
+    statements: list[Json] = [d.data() for d in done]
+    budget = options.knobs.budget
+    extra: dict[str, Json] = {
+        "job": record.id if record else None,
+        "seconds": round(seconds, 3),
+        "revisions": list(touched),
+        "statements": statements,
+        "longest_wait_ms": round(budget.longest * 1000, 1),
+        "stall_ms": round(budget.spent * 1000, 1),
+    }
+    return Report(
+        command=f"migrate {command}",
+        targets=(TargetInfo(target.name, "postgres", found.version_text),),
+        findings=tuple(findings),
+        passed=tuple(passed),
+        extra=extra,
+        exhibits=_exhibits(command, done, seconds, options),
+    )
+
+
+def _finding(message: str, target: Target, change: Change) -> Finding:
+    return Finding(
+        rule="migrate.change", severity=Severity.ERROR, evidence=Evidence.OBSERVED, message=message,
+        target=target.name, object=change.qualified, data={"change": change.id, "phase": change.phase.value},
+    )  # fmt: skip
+
+
+def _exhibits(command: str, done: Sequence[Done], seconds: float, options: Options) -> tuple[Exhibit, ...]:
+    if not done:
+        return ()
+    rows = tuple(
+        (d.revision, d.told, d.outcome, str(d.attempts), format_seconds(d.seconds), format_seconds(d.stall))
+        for d in done
+    )
+    budget = options.knobs.budget
+    note = (
+        f"{command} took {format_seconds(seconds)}; the longest that others may have waited is "
+        f"{format_seconds(budget.longest)}, {format_seconds(budget.spent)} of {format_seconds(budget.total)} in all"
+    )
+    columns = ("revision", "statement", "outcome", "attempts", "took", "stall")
+    return (Table("What was done", columns, rows, note=note, numeric=frozenset({"attempts", "took", "stall"})),)
