@@ -6,6 +6,10 @@ How a case is judged. `scope: rule`: only the rules that dbkit declares as equiv
 `statement`, `transaction`, `file`: any finding of the categories lock and transaction counts. `context_sql` is the
 schema. eugene and postgres-language-server judge every file as one transaction; squawk says so per case. A case of
 several scripts is several files of one chain.
+
+squawk is judged in its own cases by the very rule, and elsewhere in three readings, from strict to generous: by any of
+its findings about locks and transactions; by any finding but those about time limits; by any finding at all. It gets
+the version, the transaction setting and the files, but no schema, for which it has no option.
 """
 
 from __future__ import annotations
@@ -91,15 +95,20 @@ def judge(case: dict[str, Any]) -> Verdict:
     return Verdict(case, tuple(sorted({f.rule for f in report.active} & wanted)))
 
 
-def judge_squawk(case: dict[str, Any]) -> bool:
-    """Whether squawk reports a hazard of the same kind; it takes no schema, so the context is put before."""
-    names = set[str]()
-    for r in MIGRATION_RULES:
-        mine = case["rule"] in r.equivalents.get(TOOLS[case["source"]], ())
-        if (case["scope"] == "rule" and mine) or (case["scope"] != "rule" and r.category in ("lock", "transaction")):
-            names |= set(r.equivalents.get("squawk", ()))
-    if case["source"] == "squawk":
-        names = {case["rule"]}
+SQUAWK_HAZARDS = frozenset(
+    name for r in MIGRATION_RULES if r.category in ("lock", "transaction") for name in r.equivalents.get("squawk", ())
+) | frozenset(c["rule"] for c in cases() if c["source"] == "squawk")
+"""squawk's rules about locks and transactions: by dbkit's table of equivalents, and by the corpus itself."""
+TIME_LIMITS = frozenset({"require-lock-timeout", "require-statement-timeout", "require-timeout-settings"})
+READINGS = {
+    "its lock and transaction rules": lambda names: names & SQUAWK_HAZARDS,
+    "any finding but time limits": lambda names: names - TIME_LIMITS,
+    "any finding": lambda names: names,
+}
+
+
+def squawk_says(case: dict[str, Any]) -> frozenset[str]:
+    """The rules squawk reports: for its own cases the very rule only. It takes no schema, so not `context_sql`."""
     with tempfile.TemporaryDirectory() as folder:
         files = []
         for position, script in enumerate(scripts(case)):
@@ -113,32 +122,38 @@ def judge_squawk(case: dict[str, Any]) -> bool:
         done = subprocess.run(
             [str(program), "--reporter=json", *flags, *files], capture_output=True, text=True, check=False
         )
-    reported = {v["rule_name"] for v in json.loads(done.stdout or "[]")}
-    return bool(reported & names)
+    reported = frozenset(str(v["rule_name"]) for v in json.loads(done.stdout or "[]"))
+    own = case["source"] == "squawk" and case["scope"] == "rule"
+    return reported & {case["rule"]} if own else reported
 
 
-def table(verdicts: list[Verdict], theirs: dict[str, bool]) -> str:
-    lines = [
-        f"{'cases':<14}{'unsafe':>8}{'safe':>6}   {'dbkit recall':>13} {'false':>7}   {'squawk recall':>14} {'false':>7}"
-    ]
-    for name, categories in (("lock", ("lock",)), ("transaction", ("txn",)), ("both", ("lock", "txn"))):
-        mine = [v for v in verdicts if v.case["category"] in categories]
-        unsafe = [v for v in mine if v.case["expect_unsafe"]]
-        safe = [v for v in mine if not v.case["expect_unsafe"]]
-        hit = sum(1 for v in unsafe if v.found) / len(unsafe)
-        false = sum(1 for v in safe if v.found) / len(safe)
-        row = f"{name:<14}{len(unsafe):>8}{len(safe):>6}   {hit:>13.3f} {false:>7.1%}"
-        if theirs:
-            their_hit = sum(1 for v in unsafe if theirs[v.case["id"]]) / len(unsafe)
-            their_false = sum(1 for v in safe if theirs[v.case["id"]]) / len(safe)
-            row += f"   {their_hit:>14.3f} {their_false:>7.1%}"
-        lines.append(row)
-    return "\n".join(lines)
+def rates(rows: list[dict[str, Any]], found: dict[str, bool]) -> tuple[float, float]:
+    """Recall over the unsafe and false alarms over the safe."""
+    unsafe, safe = ([r for r in rows if r["expect_unsafe"] is want] for want in (True, False))
+    return sum(found[r["id"]] for r in unsafe) / len(unsafe), sum(found[r["id"]] for r in safe) / len(safe)
+
+
+def table(verdicts: list[Verdict], theirs: dict[str, frozenset[str]]) -> str:
+    mine = {v.case["id"]: bool(v.found) for v in verdicts}
+    columns = {"dbkit": mine}
+    if theirs:
+        columns |= {
+            f"squawk: {n}": {i: bool(read(names)) for i, names in theirs.items()} for n, read in READINGS.items()
+        }
+    lines = [f"{'recall / false alarms':<40}{'lock':>16}{'transaction':>16}{'both':>16}"]
+    for name, found in columns.items():
+        row = f"{name:<40}"
+        for categories in (("lock",), ("txn",), ("lock", "txn")):
+            hit, false = rates([v.case for v in verdicts if v.case["category"] in categories], found)
+            row += f"{hit:>8.3f} {false:>6.1%} "
+        lines.append(row.rstrip())
+    unsafe = sum(1 for v in verdicts if v.case["expect_unsafe"])
+    return "\n".join([*lines, f"{len(verdicts)} cases, {unsafe} unsafe"])
 
 
 def main() -> None:
     verdicts = [judge(c) for c in cases()]
-    theirs = {} if "--no-squawk" in sys.argv else {v.case["id"]: judge_squawk(v.case) for v in verdicts}
+    theirs = {} if "--no-squawk" in sys.argv else {v.case["id"]: squawk_says(v.case) for v in verdicts}
     print(table(verdicts, theirs))
     print()
     for v in verdicts:

@@ -248,8 +248,10 @@ def drop_foreign_key(ctx: Context, action: a.DropConstraint) -> Iterator[Hazard]
 @hazard(
     "migrate.foreign-key-without-index",
     on=RunEnd,
-    category="policy",
+    category="lock",
     severity=WARN,
+    lock="row locks on the parent, held through a scan of the child",
+    cost=SCANS,
     ok="Every foreign key has an index on the referencing side",
     bad="create table orders (id bigint primary key, customer_id bigint references customers (id));",
     good="""

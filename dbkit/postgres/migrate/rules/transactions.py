@@ -216,7 +216,7 @@ def _tied(ctx: Context, table: object) -> bool:
 @hazard(
     "migrate.several-alters",
     on=EachChange,
-    category="policy",
+    category="transaction",
     severity=INFO,
     lock="the same lock, waited for again",
     cost="one scan or rewrite each",
