@@ -1,5 +1,6 @@
 """The facts lint rests on, seen on real servers: what rewrites, what scans, and under which lock."""
 
+import psycopg
 import pytest
 
 from tests.fixtures.migrations import hazards
@@ -110,6 +111,11 @@ TAKEN_FOR_SAFE = [
      "column-type-rebuilds-index", "building index"),
     ("create table t (id int, n varchar(9)); create index t_n on t (n, id)", "alter table t alter n type varchar(20)",
      None, ""),
+    ("create table t (a int, constraint k check (a is not null))",
+     "alter table t alter a set not null, drop constraint k", "not-null-scans", "verifying table"),
+    ("create table t (a int)", "alter table t add column c uuid, alter column c set default gen_random_uuid()", None, ""),
+    ("create table t (a int); create table s (a int)", "create index i on only t (a)", "index-not-concurrent",
+     "building index"),
     ("create table p (id varchar(9) primary key); create table t (n varchar(9) references p (id))",
      "alter table t alter n type varchar(20)", None, ""),
 ]  # fmt: skip
@@ -167,6 +173,17 @@ STATEMENTS = [
 @pytest.mark.parametrize(("before", "statement", "hazard", "words"), STATEMENTS, ids=[s[1] for s in STATEMENTS])
 def test_lint_says_what_the_server_does(db, before, statement, hazard, words):
     assert hazards(statement, before=before) == ({hazard} if hazard else set())
+    work, modes = debug_lines(db, before, statement)
+    if words:
+        assert any(words in line for line in work), work
+    elif words == "":
+        assert not work
+    if hazard:
+        assert modes & {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+
+
+def debug_lines(db, before, statement):
+    """What the server says it does for a statement, and the table locks it holds then."""
     db.psql(before)
     with db.connect(autocommit=False) as connection:
         said = []
@@ -182,12 +199,7 @@ def test_lint_says_what_the_server_does(db, before, statement, hazard, words):
             )
         }
         connection.rollback()
-    if words:
-        assert any(words in line for line in work), said
-    elif words == "":
-        assert not work
-    if hazard:
-        assert modes & {"ShareLock", "ShareRowExclusiveLock", "ExclusiveLock", "AccessExclusiveLock"}
+    return work, modes
 
 
 def test_every_type_change_costs_what_the_table_says(db):
@@ -257,3 +269,47 @@ def test_locks_are_the_servers(db, before, statement, modes):
     for name, mode in modes.items():
         assert mode in held[name]
         assert said[name].words.title().replace(" ", "") + "Lock" == mode
+
+
+ON_18 = [
+    ("create table t (a int)", "alter table t add column v int generated always as (a + 1) virtual", None, ""),
+    (
+        "create table t (a int)",
+        "alter table t add column v int generated always as (a + 1) virtual not null",
+        "not-null-scans",
+        "verifying table",
+    ),
+    ("create table t (a int)", "alter table t add constraint n not null a not valid", None, ""),
+    ("create table t (a int)", "alter table t add constraint n not null a", "not-null-scans", "verifying table"),
+    (
+        "create table t (a int); alter table t add constraint n not null a not valid",
+        "alter table t alter a set not null",
+        "not-null-scans",
+        "verifying table",
+    ),
+    (
+        "create table t (a int, v int generated always as (a) stored)",
+        "alter table t alter v set expression as (a + 1)",
+        "set-expression",
+        "rewriting table",
+    ),
+    (
+        "create table t (a int, v int generated always as (a) virtual)",
+        "alter table t alter v set expression as (a + 1)",
+        None,
+        "",
+    ),
+    ("create table t (a int)", "alter table t add check (a > 0) not enforced", None, ""),
+]
+
+
+@pytest.mark.parametrize(("before", "statement", "hazard", "words"), ON_18, ids=[s[1] for s in ON_18])
+def test_lint_says_what_version_18_does(db, before, statement, hazard, words):
+    if db.server.version < 180000:
+        db.psql(before) if "not valid" not in before and "virtual" not in before else None
+        with db.connect() as connection, pytest.raises(psycopg.Error):
+            connection.execute(statement)
+        return
+    assert hazards(statement, before=before, version=(18, None)) == ({hazard} if hazard else set())
+    said = debug_lines(db, before, statement)[0]
+    assert any(words in line for line in said) if words else not said

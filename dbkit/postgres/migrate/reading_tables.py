@@ -166,6 +166,8 @@ def _command(c: Any, table: Name, only: bool, objtype: int, default: str) -> a.A
     if kind in ("view", "matview", "sequence", "type"):
         if subtype == _TABLESPACE and kind == "matview":
             return a.SetTablespace(table, c.name, kind)
+        if subtype == _METHOD and kind == "matview":
+            return a.SetAccessMethod(table, c.name)
         return a.Harmless(f"ALTER {kind.upper()}")
     if kind == "index":
         return (
@@ -220,7 +222,7 @@ def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:
 
 
 _AT: Final = {name.removeprefix("AT_"): number for name, number in numbers("AlterTableType").items()}
-_ATTACH, _TABLESPACE = _AT["AttachPartition"], _AT["SetTableSpace"]
+_ATTACH, _TABLESPACE, _METHOD = _AT["AttachPartition"], _AT["SetTableSpace"], _AT["SetAccessMethod"]
 _LIGHT: Final = {
     _AT[n]
     for n in (

@@ -136,8 +136,7 @@ def shadow_column(table: Name, column: str, type_words: str) -> str:
 
 def add_then_default(table: Name, column: a.ColumnDef, default_sql: str) -> Rewrite:
     """The column without its default, then the default for new rows; old rows are filled in batches."""
-    head = f"ALTER TABLE {table.sql}"
+    name = quote(column.name)
     return Rewrite(
-        f"{head} ADD COLUMN {quote(column.name)} {column.type};\n"
-        f"{head} ALTER COLUMN {quote(column.name)} SET DEFAULT {default_sql}",
+        f"ALTER TABLE {table.sql} ADD COLUMN {name} {column.type}, ALTER COLUMN {name} SET DEFAULT {default_sql}"
     )

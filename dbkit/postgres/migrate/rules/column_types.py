@@ -120,7 +120,7 @@ timestamp_column = _type_rule(
     "No column is a timestamp without time zone",
     "create table t (at timestamp);",
     "create table t (at timestamptz);",
-    also("prefer-timestamp-tz", pgls="preferTimestamptz"),
+    also("prefer-timestamp-tz prefer-timestamptz", pgls="preferTimestamptz"),
 )
 
 
@@ -137,7 +137,7 @@ json_column = _type_rule(
     "No column is json",
     "create table t (data json);",
     "create table t (data jsonb);",
-    also("prefer-jsonb", "add_column_json", "E3", "preferJsonb", "prefer-jsonb"),
+    also("", "add_column_json", "E3", "preferJsonb", "prefer-jsonb"),
 )
 
 

@@ -18,7 +18,7 @@ _AX = "ACCESS EXCLUSIVE"
 
 @hazard(
     "migrate.not-null-scans",
-    on=(a.SetNotNull, a.AddConstraint),
+    on=(a.SetNotNull, a.AddConstraint, a.AddColumn),
     category="lock",
     severity=ERROR,
     lock=_AX,
@@ -34,14 +34,13 @@ _AX = "ACCESS EXCLUSIVE"
     """,
     known=also(
         "adding-not-nullable-field",
-        "change_column_null",
+        "change_column_null change_column_null_postgresql change_column_with_not_null",
         "E2",
         "addingNotNullField",
         "set-not-null",
-        "ALTER_COLUMN_NOT_NULL",
     ),
 )
-def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint) -> Iterator[Hazard]:
+def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint | a.AddColumn) -> Iterator[Hazard]:
     """SET NOT NULL reads the whole table while reads and writes wait.
 
     Why: it holds ACCESS EXCLUSIVE until every row was seen to hold a value; on a partitioned table, on every partition.
@@ -51,8 +50,11 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint) -> Iter
 
     Not reported when: the table or the column was created empty by the same file, the column is NOT NULL already, or a
     validated CHECK proves it (from 12): one that is, or has among its ANDs, `column IS NOT NULL`. `column > 0` proves
-    nothing, since a CHECK passes on NULL.
+    nothing, since a CHECK passes on NULL; nor does one that the same statement drops, since drops come first.
     """
+    if isinstance(action, a.AddColumn):
+        yield from _virtual_not_null(ctx, action)
+        return
     if isinstance(action, a.AddConstraint):
         if action.constraint.kind != "notnull" or action.constraint.not_valid:
             return
@@ -66,7 +68,9 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint) -> Iter
         column = table.column(name) if table is not None else None
         if column is not None and column.not_null:
             continue
-        if ctx.major >= 12 and table is not None and table.proof_of_not_null(name):
+        proof = table.proof_of_not_null(name) if table is not None and ctx.major >= 12 else None
+        dropped = {x.name for x in ctx.actions if isinstance(x, a.DropConstraint)}
+        if proof is not None and proof.name not in dropped:  # parts that drop come first, whatever their order
             continue
         pending = _unvalidated_proof(ctx, action, name)
         rewrite = recipes.set_not_null(action.table, name, ctx.major)
@@ -81,6 +85,18 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint) -> Iter
             tables=(action.table, *ctx.schema.leaves(action.table)),
             evidence=ctx.evidence(action.table),
             data={"lock": _AX, "cost": SCANS, "column": name},
+        )
+
+
+def _virtual_not_null(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
+    """A virtual column is not stored, but that none of its values is NULL has to be seen row by row."""
+    column = action.column
+    if column.generated == "virtual" and column.not_null and not ctx.fresh(action.table):
+        yield Hazard(
+            f"NOT NULL on the virtual column {column.name} reads all of {action.table} while reads and writes wait",
+            object=str(action.table),
+            tables=(action.table,),
+            data={"lock": _AX, "cost": SCANS, "column": column.name},
         )
 
 
@@ -113,7 +129,6 @@ def _unvalidated_proof(ctx: Context, action: a.SetNotNull | a.AddConstraint, col
         "E5 E10",
         "addingFieldWithDefault",
         "add-column-volatile-default",
-        "ADD_COLUMN_DEFAULT",
     ),
 )
 def volatile_default(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
@@ -248,6 +263,7 @@ def identity(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
         "E11 E10",
         "addSerialColumn",
         "add-column-generated-stored",
+        "ADD_COLUMN_GENERATED_STORED",
     ),
 )
 def generated(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:

@@ -25,7 +25,7 @@ _AX = "ACCESS EXCLUSIVE"
     good="alter table users add column full_name text;",
     known=also(
         "renaming-column renaming-table renaming-object",
-        "rename_column rename_table",
+        "rename_column rename_table rename_schema",
         "",
         "renamingColumn renamingTable",
         "rename",
@@ -201,6 +201,31 @@ def access(ctx: Context, action: a.RowSecurity | a.Policy | a.Privileges) -> Ite
     elif not ctx.fresh(action.table):
         what = f"policy {action.name}" if isinstance(action, a.Policy) else "row level security"
         yield Hazard(f"{what} changes which rows of {action.table} the application sees", str(action.table))
+
+
+@hazard(
+    "migrate.enum-value-added",
+    on=a.AlterEnum,
+    category="compatibility",
+    severity=INFO,
+    versions="refused in a transaction before 12",
+    ok="No enum gets a value that the running version does not know",
+    bad="alter type mood add value 'meh';",
+    good="create type mood as enum ('sad', 'meh', 'happy');",
+    known=also("ban-add-enum-value", pgls="banAlterEnumAddValue"),
+)
+def enum_value_added(ctx: Context, action: a.AlterEnum) -> Iterator[Hazard]:
+    """The running version may read the new value and not know it; it cannot be taken back.
+
+    Why: typed clients fail on a value they do not know; PostgreSQL cannot remove a value from an enum. Within the
+    transaction that adds it the value cannot be used (see migrate.enum-value-in-transaction).
+
+    Fix: release code that can read the value first, then add it, then write it.
+
+    Not reported when: the type was created by the same file.
+    """
+    if action.value and not action.renamed_from and ctx.schema.enum_born.get(ctx.schema.key(action.name)) != ctx.number:
+        yield Hazard(f"readers of {action.name} may meet {action.value}, which they do not know", str(action.name))
 
 
 @hazard(

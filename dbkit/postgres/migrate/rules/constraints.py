@@ -86,8 +86,7 @@ def check_scans(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Iterator
         "constraint-missing-not-valid",
         "validate_check_constraint validate_foreign_key",
         "E4",
-        "requireSeparateConstraintValidation",
-        "not-valid-validate-same-transaction",
+        "requireSeparateConstraintValidation banNotValidValidateSameTransaction",
     ),
 )
 def validate_under_lock(ctx: Context, action: a.ValidateConstraint) -> Iterator[Hazard]:

@@ -161,7 +161,7 @@ def truncate_cascade(ctx: Context, action: a.Truncate) -> Iterator[Hazard]:
     ok="Every statement was read",
     bad="do $$ begin execute format('alter table %I add column a int', 'x'); end $$;",
     good="do $$ begin alter table x add column a int; end $$;",
-    known=also("", "execute change_table", "", "", "do-block"),
+    known=also("", "execute change_table", "", "", "unchecked-do-block"),
 )
 def not_analysed(ctx: Context, action: a.Unread | a.Code | a.Query) -> Iterator[Hazard]:
     """A statement, or a part of it, could not be read: what it locks is not known.

@@ -180,7 +180,7 @@ def dropped_and_created(ctx: Context, action: a.CreateTable) -> Iterator[Hazard]
     ok="No trigger, rule or policy is dropped",
     bad="drop trigger audit on orders;",
     good="create or replace function audit() returns trigger language plpgsql as 'begin return new; end';",
-    known=also("ban-drop-policy", pgls="banDropTrigger"),
+    known=also("ban-drop-policy ban-drop-trigger", pgls="banDropTrigger"),
 )
 def drop_trigger(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
     """From that moment writes no longer do what the trigger, rule or policy did.

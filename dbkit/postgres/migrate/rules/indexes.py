@@ -44,8 +44,10 @@ def not_concurrent(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     table = ctx.schema.table(index.table)
     if index.concurrently or ctx.fresh(index.table) or ctx.partitioned(index.table):
         return
-    if index.only or (table is not None and table.kind == "matview"):
+    if table is not None and table.kind == "matview":
         return
+    if index.only and not (table is not None and table.complete and not table.partitioned):
+        return  # ON ONLY is written for partitioned tables, where it builds nothing
     rewrite = recipes.create_index(ctx.statement.sql) if not ctx.inside else None
     yield Hazard(
         f"building index {quote(index.name) or 'on'} {'on ' if index.name else ''}{index.table} stops every write to"

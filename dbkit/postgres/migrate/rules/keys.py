@@ -9,7 +9,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, SCANS, also, hazard
+from dbkit.postgres.migrate.rules.declare import BRIEF, BUILDS, ERROR, INFO, SCANS, also, hazard
 
 
 @hazard(
@@ -27,7 +27,7 @@ from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, SCANS, also, haz
     """,
     known=also(
         "disallowed-unique-constraint",
-        "add_index",
+        "add_index add_unique_constraint",
         "E7 E6",
         "disallowUniqueConstraint",
         "add-unique-constraint",
@@ -173,6 +173,49 @@ def primary_over_nullable(ctx: Context, action: a.AddConstraint) -> Iterator[Haz
 
 
 @hazard(
+    "migrate.primary-key-undecided",
+    on=a.AddConstraint,
+    category="policy",
+    severity=INFO,
+    lock="ACCESS EXCLUSIVE",
+    cost=f"{BRIEF} or {SCANS}",
+    ok="Of every index that becomes a primary key it is known whether its columns may be NULL",
+    bad="alter table t add primary key using index i;",
+    good="""
+    -- before
+    create table t (id bigint not null);
+    create unique index i on t (id);
+    -- migration
+    alter table t add primary key using index i;
+    """,
+    known=also(eugene="W14"),
+)
+def primary_undecided(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]:
+    """Whether PRIMARY KEY USING INDEX scans the table depends on columns that are not known here.
+
+    Why: over columns that are NOT NULL it is brief; a nullable one is read row by row under ACCESS EXCLUSIVE.
+
+    Fix: give the schema (`--schema dump.sql`, or the earlier migrations), or make the columns NOT NULL before.
+
+    Not reported when: the index and its columns are known.
+    """
+    made = action.constraint
+    if made.kind != "primary" or not made.index or ctx.fresh(action.table):
+        return
+    table = ctx.schema.table(action.table)
+    index = ctx.schema.index(Name(action.table.schema, made.index))
+    columns = [table.column(c) for c in index.columns] if table is not None and index is not None else []
+    if not columns or any(c is None or c.not_null is None for c in columns):
+        yield Hazard(
+            f"{action.table} is scanned under ACCESS EXCLUSIVE if a column of {quote(made.index)} is nullable, which is"
+            " not known here",
+            object=str(action.table),
+            tables=(action.table,),
+            data={"missing": "schema"},
+        )
+
+
+@hazard(
     "migrate.exclusion-builds-index",
     on=(a.AddConstraint, a.AddColumn),
     category="lock",
@@ -186,7 +229,7 @@ def primary_over_nullable(ctx: Context, action: a.AddConstraint) -> Iterator[Haz
         "",
         "add_exclusion_constraint",
         "E8",
-        "avoidAddingExclusionConstraint",
+        "avoidAddingExclusionConstraint banAddExclusionConstraint",
         "add-exclusion-constraint",
         "ADD_CONSTRAINT_EXCLUDE",
     ),

@@ -38,11 +38,13 @@ def foreign_key_scans(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]
 
     Fix: add it NOT VALID (brief, new rows are checked from then on), then VALIDATE CONSTRAINT in another transaction.
 
-    Not reported when: the referencing table was created by the same file and so holds nothing to check, or it is
-    partitioned and the server older than 18 (see migrate.foreign-key-on-partitioned).
+    Not reported when: the referencing table was created by the same file and not filled from a query, so that it holds
+    nothing to check; or it is partitioned and the server older than 18 (see migrate.foreign-key-on-partitioned).
     """
     made = action.constraint
-    if made.kind != "foreign" or made.not_valid or not made.enforced or ctx.fresh(action.table):
+    child = ctx.schema.table(action.table)
+    filled = child is not None and child.filled and not (made.parent is not None and ctx.fresh(made.parent))
+    if made.kind != "foreign" or made.not_valid or not made.enforced or (ctx.fresh(action.table) and not filled):
         return
     if ctx.partitioned(action.table) and ctx.major < 18:
         return

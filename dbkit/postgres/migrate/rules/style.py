@@ -94,7 +94,7 @@ def name_too_long(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     bad="create table users (id int);",
     good="create table app.users (id int);",
     opt_in=True,
-    known=also("require-table-schema"),
+    known=also("require-table-schema", pgsafe="require-schema-qualified"),
 )
 def unqualified(ctx: Context, action: a.OnTable) -> Iterator[Hazard]:
     """A table without its schema is found by the search_path of whoever runs the migration.

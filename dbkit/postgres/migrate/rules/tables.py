@@ -172,7 +172,11 @@ def vacuum_full(ctx: Context, action: a.Vacuum | a.Cluster) -> Iterator[Hazard]:
     ok="Every materialized view is refreshed concurrently",
     bad="refresh materialized view totals;",
     good="refresh materialized view concurrently totals;",
-    known=also(pgls="requireConcurrentRefreshMatview", pgsafe="refresh-matview-non-concurrent", eugene="E10"),
+    known=also(
+        pgls="requireConcurrentRefreshMatview banBlockingRefreshMatview",
+        pgsafe="refresh-matview-non-concurrent",
+        eugene="E10",
+    ),
 )
 def refresh(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
     """REFRESH MATERIALIZED VIEW without CONCURRENTLY stops every reader of the view until it is filled.
@@ -207,7 +211,7 @@ def refresh(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
     ok="No materialized view is refreshed by a migration",
     bad="refresh materialized view concurrently totals;",
     good="select 1;",
-    known=also(pgls="concurrentRefreshMatviewLock"),
+    known=also(pgls="concurrentRefreshMatviewLock warnRefreshMatviewConcurrent"),
 )
 def refresh_concurrent(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
     """A concurrent refresh lets readers go on, but holds EXCLUSIVE: a second refresh waits, and it takes its time.
@@ -384,7 +388,11 @@ def sequence_stays(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     ok="No trigger or rule of an existing table is made, enabled or disabled",
     bad="alter table orders disable trigger all;",
     good="comment on trigger t on orders is 'audit';",
-    known=also("ban-disable-trigger", pgls="avoidCreateTrigger avoidEnableDisableTrigger", pgsafe="add-trigger"),
+    known=also(
+        "ban-disable-trigger",
+        pgls="avoidCreateTrigger avoidEnableDisableTrigger banCreateTrigger banEnableDisableTrigger",
+        pgsafe="add-trigger",
+    ),
 )
 def trigger(ctx: Context, action: a.CreateTrigger | a.ToggleTrigger | a.CreateRule) -> Iterator[Hazard]:
     """A trigger or rule changes what every write does, and waits for all writers to get its lock.

@@ -63,6 +63,18 @@ def no_lock_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
                 data={"lock": mode.words, "value": ctx.session.setting("lock_timeout")},
             )
             return
+    for action in ctx.actions:
+        # The table of an index that is not in the known schema: the lock is certain, its table is not.
+        unknown = action.kind == "index" if isinstance(action, a.Drop) else isinstance(action, a.Reindex)
+        if unknown and not ctx.locks:
+            ctx.warned_timeout = True
+            what = "its index" if isinstance(action, a.Reindex) else "the index and its table"
+            yield Hazard(
+                f"no lock_timeout is set: waiting for ACCESS EXCLUSIVE on {what} stops others for as long as it takes",
+                recipe=f"SET {'LOCAL ' if ctx.sure else ''}lock_timeout = '2s';",
+                data={"lock": "ACCESS EXCLUSIVE", "value": ctx.session.setting("lock_timeout")},
+            )
+            return
 
 
 def _online(action: a.Action) -> bool:

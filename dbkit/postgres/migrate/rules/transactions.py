@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
+from dbkit.postgres.migrate.expressions import proves_not_null
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rules.declare import (
@@ -120,9 +121,16 @@ def _unbounded(ctx: Context, action: a.Action) -> str:
             made.kind in ("check", "foreign", "unique", "primary", "exclude") and not made.not_valid and not made.index
         )
         return "" if ctx.fresh(action.table) or not long else _CONSTRAINTS[made.kind]
+    if isinstance(action, a.ValidateConstraint):
+        return "" if ctx.fresh(action.table) or _is_held(ctx, action.table) else "a validation"
     if isinstance(action, a.Code) and action.language == "call":
         return "a procedure"
     return ""
+
+
+def _is_held(ctx: Context, table: Name) -> bool:
+    """Validating a table that is itself locked is another rule's (migrate.validate-under-lock)."""
+    return any(ctx.schema.key(h.table) == ctx.schema.key(table) and h.mode >= Mode.SHARE for h in ctx.session.held)
 
 
 @hazard(
@@ -176,7 +184,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     ok="No transaction locks several tables against their readers",
     bad="begin; alter table users add column a int; alter table orders add column b int; commit;",
     good="begin; alter table users add column a int; commit; begin; alter table orders add column b int; commit;",
-    known=also(pgls="avoidWideLockWindow"),
+    known=also(pgls="avoidWideLockWindow warnWideLockWindow"),
 )
 def several_tables(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     """One transaction takes ACCESS EXCLUSIVE on a second table while it holds the first.
@@ -247,6 +255,12 @@ def several_alters(ctx: Context, _: EachChange) -> Iterator[Hazard]:
         )
 
 
+def _proves(ctx: Context, action: a.DropConstraint) -> bool:
+    table = ctx.schema.table(action.table)
+    held = table.constraints.get(action.name) if table is not None else None
+    return held is not None and held.constraint.kind == "check" and bool(proves_not_null(held.constraint.expression))
+
+
 def _combinable(ctx: Context) -> Name | None:
     parts = (
         a.AddColumn,
@@ -265,6 +279,11 @@ def _combinable(ctx: Context) -> Name | None:
         return None
     if any(isinstance(x, a.AddConstraint) and x.constraint.not_valid for x in ctx.actions):
         return None
+    if any(isinstance(x, a.DropConstraint) and _proves(ctx, x) for x in ctx.actions):
+        return None  # in one statement the drop would come before SET NOT NULL, which then scans
+    table = ctx.schema.table(first.table)
+    if table is not None and any(isinstance(x, a.SetNotNull) and table.proof_of_not_null(x.column) for x in ctx.actions):
+        return None  # rests on a check that had to be validated before
     if ctx.fresh(first.table) and not isinstance(first, (a.AddColumn, a.DropColumn, a.AlterType)):
         return None
     return first.table

@@ -154,6 +154,7 @@ def rewrites(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     -- migration
     alter table orders alter column note type text;
     """,
+    known=also("changing-column-type", eugene="E5", pgsafe="alter-column-type"),
 )
 def undecided(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     """Whether this type change is free or rewrites the table depends on something that is not known here.
