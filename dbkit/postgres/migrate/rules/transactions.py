@@ -282,7 +282,9 @@ def _combinable(ctx: Context) -> Name | None:
     if any(isinstance(x, a.DropConstraint) and _proves(ctx, x) for x in ctx.actions):
         return None  # in one statement the drop would come before SET NOT NULL, which then scans
     table = ctx.schema.table(first.table)
-    if table is not None and any(isinstance(x, a.SetNotNull) and table.proof_of_not_null(x.column) for x in ctx.actions):
+    if table is not None and any(
+        isinstance(x, a.SetNotNull) and table.proof_of_not_null(x.column) for x in ctx.actions
+    ):
         return None  # rests on a check that had to be validated before
     if ctx.fresh(first.table) and not isinstance(first, (a.AddColumn, a.DropColumn, a.AlterType)):
         return None
