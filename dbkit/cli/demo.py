@@ -25,6 +25,8 @@ def demo(
 
       dbkit demo -o tour.md
     """
+    from tempfile import TemporaryDirectory
+
     from dbkit.cli.output import write
     from dbkit.demo.page import longest_ms, report
     from dbkit.demo.tour import Tour
@@ -32,7 +34,8 @@ def demo(
     from dbkit.sizes import format_seconds
 
     fmt = format_for(output)
-    outcome = Tour(say=lambda text: print(text, flush=True)).run()
+    with TemporaryDirectory(prefix="dbkit-demo-") as folder:
+        outcome = Tour(say=lambda text: print(text, flush=True), folder=Path(folder)).run()
     write(output, render(report(outcome), fmt, verbose=True))
     plain, ours = longest_ms(outcome.plain) / 1000, longest_ms(outcome.ours) / 1000
     print()

@@ -19,18 +19,49 @@ WRONG: Final[tuple[LiteralString, ...]] = (
 )
 
 
-def break_it(connection: Connection, dsn: str) -> list[str]:
-    """Leave an invalid index, a wrong definition and a duplicate; returns one sentence for each."""
+@dataclass(frozen=True)
+class Fault:
+    """Something broken, the rule (or command) that tells of it, and what becomes of it in the tour."""
+
+    told: str
+    found_by: str
+    cure: str
+
+
+FAULTS: Final = (
+    Fault(
+        "idx_users_created_at: a concurrent build died half-way and left an INVALID index",
+        "pg.index-invalid",
+        "dropped and built again, concurrently",
+    ),
+    Fault(
+        "idx_jobs_posted: the documented name, but on another column",
+        "pg.index-other-definition",
+        "left alone until a person had decided, then built",
+    ),
+    Fault(
+        "users_by_mail, users_by_mail_again: the same index twice",
+        "pg.index-duplicate",
+        "one dropped, by the plan of `dbkit audit --fix`",
+    ),
+    Fault(
+        "audit_logs, audit_log: partitioned, and none of their indexes is there",
+        "pg.index-missing",
+        "built partition by partition, concurrently, then attached",
+    ),
+    Fault(
+        "a report is running in a transaction that holds an old snapshot",
+        "dbkit apply",
+        "named and waited for; nobody had to queue behind a build",
+    ),
+)
+
+
+def break_it(connection: Connection, dsn: str) -> None:
+    """Leave an invalid index, a wrong definition and a duplicate: what FAULTS tells of."""
     for statement in WRONG:
         connection.execute(statement)
     _leave_an_invalid_index(connection, dsn)
-    return [
-        "idx_users_created_at: a concurrent build died half-way and left an INVALID index",
-        "idx_jobs_posted: the documented name, but on another column",
-        "users_by_mail, users_by_mail_again: the same index twice",
-        "audit_logs: partitioned, and none of its indexes is there",
-        "a report is running in a transaction that holds an old snapshot",
-    ]
 
 
 def _leave_an_invalid_index(connection: Connection, dsn: str) -> None:

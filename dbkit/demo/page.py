@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from dbkit.demo.broken import FAULTS
 from dbkit.demo.tour import Outcome
 from dbkit.demo.traffic import Result
 from dbkit.exhibits import Bar, Bars, Exhibit, Lane, Span, Table, Text, Timeline, Tone
 from dbkit.model import Evidence, Finding, Fix, Passed, Report, Severity, Skipped, TargetInfo
+from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES
 from dbkit.sizes import format_seconds
 
 STALL_BUDGET_MS = 250.0
+MANY = 4
+"""Findings of one rule beyond which they share a row."""
 
 
 def report(outcome: Outcome) -> Report:
     """The state after the tour as findings, with the comparison and the state before as exhibits."""
     after = outcome.after
+    sentences = {rule.id: rule.ok for rule in (*WANTED_RULES, *HEALTH_RULES)}
     return Report(
         command="demo",
         targets=(TargetInfo("demo", "postgres", outcome.server),),
         findings=tuple(_finding(f) for f in after["findings"]),
-        passed=tuple(Passed(p["rule"], "demo") for p in after["passed"]),
+        passed=tuple(Passed(p["rule"], "demo", sentences.get(p["rule"], "")) for p in after["passed"]),
         skipped=tuple(Skipped(s["rule"], "demo", s["reason"]) for s in after["skipped"]),
         extra={"traffic": {"plain": _numbers(outcome.plain), "dbkit": _numbers(outcome.ours)}},
         exhibits=_exhibits(outcome),
@@ -33,32 +38,46 @@ def longest_ms(result: Result) -> float:
 
 
 def _exhibits(outcome: Outcome) -> tuple[Exhibit, ...]:
+    plain, ours = (format_seconds(longest_ms(r) / 1000) for r in (outcome.plain, outcome.ours))
+    columns = ("fault", "found by", "what became of it")
     return (
         Text(
-            "What was done",
+            f"The application waited {plain} at most under plain CREATE INDEX, and {ours} under dbkit",
             f"PostgreSQL {outcome.server} with {outcome.rows:,} rows, readers and writers at work. All documented "
             "indexes were built twice: by plain CREATE INDEX on one copy of the database, and by dbkit on another that "
             "had first been broken. Both runs had the same traffic; what follows is the traffic's own account.",
         ),
         _waits(outcome),
+        _plain_timeline(outcome),
+        _our_timeline(outcome),
+        Table(
+            "What was broken, and what became of it",
+            columns,
+            tuple((fault.told, fault.found_by, fault.cure) for fault in FAULTS),
+        ),
         _per_statement(outcome),
-        _timeline(outcome),
-        Table(
-            "What was broken",
-            ("fault",),
-            tuple((fault,) for fault in outcome.faults),
-        ),
-        Table(
-            "Findings before",
-            ("severity", "rule", "object", "what"),
-            tuple((f["severity"], f["rule"], f["object"], f["message"]) for f in outcome.before["findings"]),
-        ),
+        _before(outcome),
         Table(
             "The documented indexes now",
             ("index", "table", "state", "definition"),
             tuple((i["name"], i["table"], i["state"], i["definition"] or "") for i in outcome.indexes),
         ),
     )
+
+
+def _before(outcome: Outcome) -> Table:
+    """The findings before, those of a rule with many cases in one row."""
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for finding in outcome.before["findings"]:
+        groups.setdefault((finding["severity"], finding["rule"]), []).append(finding)
+    rows: list[tuple[str, ...]] = []
+    for (severity, rule), found in groups.items():
+        if len(found) > MANY:
+            names = ", ".join(f["object"].removeprefix("public.") for f in found)
+            rows.append((severity, rule, f"{len(found)} objects", names))
+        else:
+            rows += [(severity, rule, f["object"], f["message"]) for f in found]
+    return Table("Findings before", ("severity", "rule", "object", "what"), tuple(rows))
 
 
 def _waits(outcome: Outcome) -> Bars:
@@ -95,15 +114,29 @@ def _per_statement(outcome: Outcome) -> Table:
     return Table("By statement", columns, rows, numeric=frozenset(columns[1:]))
 
 
-def _timeline(outcome: Outcome) -> Timeline:
-    spans: list[Span] = []
+def _plain_timeline(outcome: Outcome) -> Timeline:
+    tables = {i["name"]: i["table"] for i in outcome.indexes}
+    lanes: dict[str, list[Span]] = {}
     at = 0.0
     for name, seconds in outcome.plain_statements:
-        spans.append(Span(at, at + seconds, name, "bad"))
+        lanes.setdefault(tables[name], []).append(Span(at, at + seconds, name, "bad"))
         at += seconds
     return Timeline(
-        "Plain CREATE INDEX: each bar is a time in which nobody could write to one table",
-        (Lane("SHARE lock", tuple(spans)),),
+        "Plain CREATE INDEX: each bar is a time in which nobody could write to that table",
+        tuple(Lane(table, tuple(spans)) for table, spans in lanes.items()),
+    )
+
+
+def _our_timeline(outcome: Outcome) -> Timeline:
+    lanes: dict[str, list[Span]] = {}
+    for step in outcome.applied["steps"]:
+        tone: Tone = "warn" if step["waited"] > 1 else "good"
+        span = Span(step["began"], step["began"] + step["seconds"], f"{step['action']} {step['object']}", tone)
+        lanes.setdefault(step["table"], []).append(span)
+    return Timeline(
+        f"dbkit: no reader and no writer waited longer than {format_seconds(longest_ms(outcome.ours) / 1000)}",
+        tuple(Lane(table, tuple(spans)) for table, spans in lanes.items()),
+        note="amber: the build itself waited for the report that held an old snapshot; nobody waited for it",
     )
 
 

@@ -16,7 +16,7 @@ import psycopg
 from psycopg import sql
 
 from dbkit import assets
-from dbkit.demo.broken import LongReport, break_it
+from dbkit.demo.broken import FAULTS, LongReport, break_it
 from dbkit.demo.traffic import Result, Traffic
 from dbkit.ephemeral.postgres import PostgresServer, start_postgres
 from dbkit.ephemeral.postgres_databases import clone, create
@@ -25,8 +25,6 @@ from dbkit.postgres import ddl
 from dbkit.sizes import format_seconds
 
 LONG_REPORT_SECONDS = 6.0
-SHOWN = 26
-"""Lines of a command's output that the tour prints."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class Outcome:
     plain_statements: list[tuple[str, float]]
     ours: Result
     ours_seconds: float
-    faults: list[str]
     before: dict[str, Any]
     after: dict[str, Any]
     applied: dict[str, Any]
@@ -52,7 +49,8 @@ class Tour:
     """One run; `say` gets every line meant for the person watching."""
 
     say: Callable[[str], None]
-    keep: bool = False
+    folder: Path
+    """Where the commands run and leave their plans."""
 
     def run(self) -> Outcome:
         """Everything, from an empty machine to the verified end. Leaves no server behind."""
@@ -74,28 +72,27 @@ class Tour:
         self.say("")
         self.say("2. A database as one finds it")
         with psycopg.connect(ours_dsn, autocommit=True) as connection:
-            faults = break_it(connection, ours_dsn)
-        for fault in faults:
-            self.say(f"   - {fault}")
+            break_it(connection, ours_dsn)
+        for fault in FAULTS:
+            self.say(f"   - {fault.told}")
         before = self._report(ours_dsn, "audit", "--fail-on", "never")
         self._show(ours_dsn, "audit", "--select", "pg.index-invalid,pg.index-duplicate,pg.index-other-definition")
 
         self.say("")
         self.say("3. Plan: what would be done, with its locks; what needs a person is not touched")
-        plan = Path(os.environ.get("TMPDIR", "/tmp")) / f"dbkit-demo-plan-{os.getpid()}.json"  # noqa: S108 - removed below
-        try:
-            self._show(ours_dsn, "index", "plan", "--fail-on", "never", "-o", str(plan))
-            self.say("   The person decides: idx_jobs_posted is the wrong one and goes.")
-            with psycopg.connect(ours_dsn, autocommit=True) as connection:
-                connection.execute("drop index concurrently idx_jobs_posted")
-            self._quietly(ours_dsn, "index", "plan", "-o", str(plan))
+        self._show(ours_dsn, "index", "plan", "--fail-on", "never", "-o", "plan.json", head=13, tail=5)
+        self.say("   The person decides: idx_jobs_posted is the wrong one and goes.")
+        with psycopg.connect(ours_dsn, autocommit=True) as connection:
+            connection.execute("drop index concurrently idx_jobs_posted")
+        self._command(ours_dsn, "index", "plan", "-o", "plan.json")
 
-            self.say("")
-            self.say("4. Apply, under the same traffic, with a report holding an old snapshot")
-            ours, ours_seconds, applied = self._apply(ours_dsn, plan)
-            self.say(_waits(ours, ours_seconds))
-        finally:
-            plan.unlink(missing_ok=True)
+        self.say("")
+        self.say("4. Apply, under the same traffic, with a report holding an old snapshot")
+        ours, ours_seconds, applied = self._apply(ours_dsn)
+        self.say(_waits(ours, ours_seconds))
+        self.say("   The duplicate goes by a plan too:")
+        self._show(ours_dsn, "audit", "--select", "pg.index-duplicate", "--fix", "fix.json")
+        self._show(ours_dsn, "apply", "fix.json")
 
         self.say("")
         self.say("5. Verify")
@@ -110,7 +107,6 @@ class Tour:
             plain_statements=statements,
             ours=ours,
             ours_seconds=ours_seconds,
-            faults=faults,
             before=before,
             after=after,
             applied=applied,
@@ -138,30 +134,48 @@ class Tour:
             time.sleep(1)
         return _result(traffic), seconds, took
 
-    def _apply(self, dsn: str, plan: Path) -> tuple[Result, float, dict[str, Any]]:
+    def _apply(self, dsn: str) -> tuple[Result, float, dict[str, Any]]:
         with Traffic(dsn) as traffic, LongReport(dsn, LONG_REPORT_SECONDS):
             time.sleep(1)
             began = time.monotonic()
-            applied = self._report(dsn, "apply", str(plan), "--jobs", "2", progress=True)
+            applied = self._report(dsn, "apply", "plan.json", "--jobs", "2", progress=True)
             seconds = time.monotonic() - began
             time.sleep(1)
         return _result(traffic), seconds, applied
 
-    def _show(self, dsn: str, *arguments: str) -> None:
-        """Run a command as a user would, and print what it prints."""
+    def _show(self, dsn: str, *arguments: str, head: int = 40, tail: int = 0) -> None:
+        """Run a command as a user would, and print the beginning and the end of what it prints."""
         self.say(f"   $ dbkit {' '.join(arguments)}")
-        lines = _command(dsn, arguments).splitlines()
-        shown = lines if len(lines) <= SHOWN + 3 else [*lines[:SHOWN], f"... {len(lines) - SHOWN - 1} lines", lines[-1]]
-        for line in shown:
+        lines = self._command(dsn, *arguments).splitlines()
+        left = len(lines) - head - tail
+        if left > 1:
+            lines = [*lines[:head], f"... {left} lines", *lines[len(lines) - tail :]]
+        for line in lines:
             self.say(f"   {line}".rstrip())
-
-    def _quietly(self, dsn: str, *arguments: str) -> None:
-        _command(dsn, arguments)
 
     def _report(self, dsn: str, *arguments: str, progress: bool = False) -> dict[str, Any]:
         if progress:
             self.say(f"   $ dbkit {' '.join(arguments)}")
-        return json.loads(_command(dsn, (*arguments, "--format", "json"), progress=progress))
+        return json.loads(self._command(dsn, *arguments, "--format", "json", progress=progress))
+
+    def _command(self, dsn: str, *arguments: str, progress: bool = False) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "dbkit", *arguments],
+            cwd=self.folder,
+            env={**os.environ, "DBKIT_DSN": dsn, "DBKIT_CONFIG": os.devnull},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if progress else subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+        if done.returncode not in (0, 1):
+            raise Broken(
+                f"the demo's command failed: dbkit {' '.join(arguments)}",
+                why=f"exit {done.returncode}: {(done.stderr or '').strip()}",
+                hint="run the demo again with --debug and report this",
+            )
+        return done.stdout
 
 
 SERVER_SETTINGS = {
@@ -196,25 +210,6 @@ def migrate(dsn: str) -> None:
     with engine.begin() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
-
-
-def _command(dsn: str, arguments: tuple[str, ...], *, progress: bool = False) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "dbkit", *arguments],
-        env={**os.environ, "DBKIT_DSN": dsn, "DBKIT_CONFIG": os.devnull},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=None if progress else subprocess.PIPE,
-        text=True,
-        check=False,
-    )
-    if done.returncode not in (0, 1):
-        raise Broken(
-            f"the demo's command failed: dbkit {' '.join(arguments)}",
-            why=f"exit {done.returncode}: {(done.stderr or '').strip()}",
-            hint="run the demo again with --debug and report this",
-        )
-    return done.stdout
 
 
 def _result(traffic: Traffic) -> Result:
