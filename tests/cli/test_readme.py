@@ -24,7 +24,7 @@ def test_the_table_names_every_command_and_no_other():
 def test_commands_in_text_exist():
     for text in (README, CONTRIBUTING):
         for words in re.findall(
-            r"dbkit ((?:[a-z]+ ?){1,2})", " ".join(re.findall(r"`dbkit[^`]*`|^    dbkit.*$", text, re.M))
+            r"dbkit ((?:[a-z]+ ?){1,2})", " ".join(re.findall(r"`dbkit[^`]*`|^    dbkit.*$", text, re.MULTILINE))
         ):
             group, _, sub = words.strip().partition(" ")
             assert any(c[0] == group and (len(c) == 1 or not sub or c[1] == sub) for c in COMMANDS), words

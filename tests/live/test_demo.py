@@ -12,8 +12,9 @@ README = (Path(__file__).resolve().parents[2] / "README.md").read_text(encoding=
 
 
 def masked(line):
-    """A line without its figures, which are those of one run."""
-    return re.sub(r"[\d.,]*\d( ms| s| min)?", "N", line.strip()).replace(" (", "(").partition("(")[0].rstrip()
+    """A line without what differs from run to run: figures, which statement waited longest, the report's name."""
+    line = re.sub(r"\(.*?\)|Report: .*", "", line)
+    return re.sub(r"[\d.,]*\d(?: (?:ms|s|min)\b)?", "N", " ".join(line.split()))
 
 
 @pytest.mark.usefixtures("pg18")  # skipped, with the reason, where there is no PostgreSQL 18
