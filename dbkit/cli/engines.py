@@ -7,6 +7,7 @@ from typing import Final
 
 RULE_MODULES: Final = (
     "dbkit.postgres.indexes.rules",
+    "dbkit.postgres.advise.rules",
     "dbkit.postgres.settings.rules",
     "dbkit.postgres.migrate.rules",
 )

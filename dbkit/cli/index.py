@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbkit.cli import index_apply, output, targets
+from dbkit.cli import index_advise, index_apply, output, targets
 from dbkit.cli.index_apply import Files
 from dbkit.cli.options import (
     Config,
@@ -113,6 +113,7 @@ def status(
 
 
 app.command("apply")(index_apply.apply)
+app.command("advise")(index_advise.advise)
 
 STATUS_RULES = ("missing", "other-definition", "name-taken", "cannot-build", "not-visible", "invalid", "building")
 

@@ -114,6 +114,11 @@ def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement
     return tuple(statements), tuple(errors) or (first,)
 
 
+def fingerprint(sql: str) -> str:
+    """16 hex digits that are the same for statements which differ in constants, parameters and white space only."""
+    return postgast.fingerprint(sql).hex
+
+
 def parse_plpgsql(sql: str) -> list[Any]:
     """The body of a DO or CREATE FUNCTION statement in PL/pgSQL as nested plain data. Raises SqlSyntaxError."""
     try:

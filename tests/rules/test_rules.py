@@ -7,6 +7,7 @@ import pytest
 
 from dbkit import pages, policy
 from dbkit.cli.engines import load_rules
+from dbkit.postgres.advise.rules import ADVICE_RULES
 from dbkit.postgres.indexes.rules import INDEX_RULES
 from dbkit.rules import REGISTRY, listing
 
@@ -54,7 +55,7 @@ def test_ids_and_aliases_are_unique():
 
 
 def test_every_index_rule_is_listed_in_the_package():
-    assert {r.id for r in INDEX_RULES} == {r for r in REGISTRY if r.startswith("pg.index-")}
+    assert {r.id for r in (*INDEX_RULES, *ADVICE_RULES)} == {r for r in REGISTRY if r.startswith("pg.index-")}
 
 
 @pytest.mark.parametrize("rule", AUDITED, ids=lambda r: r.id)

@@ -98,8 +98,8 @@ def index_rule(
     """Register an index rule as `pg.<name>`.
 
     The examples run on an empty database. `-- wanted:` lines are the wanted set, `-- policy:` the rule's limits,
-    `-- session N` starts what another session runs, `-- fails:` says that the next statement is meant to fail, and
-    `-- audited by a role without rights` that the auditor is not the owner.
+    `-- session N` starts what another session runs, `-- fails:` says that the next statement is meant to fail,
+    `-- audited by a role without rights` that the auditor is not the owner, and `-- workload:` is what advice is for.
     """
     return rule(
         f"pg.{name}",

@@ -1,0 +1,1 @@
+"""Index advice: from statements to indexes that the planner would use, each tried before it is proposed."""
