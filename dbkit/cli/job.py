@@ -11,6 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dbkit.cli import targets
+from dbkit.cli.backfill_options import (
+    BatchTime,
+    HoldWhile,
+    MaxActive,
+    MaxDead,
+    MaxHold,
+    MaxLag,
+    MaxSlotLag,
+    MaxVacuums,
+    MaxWaiters,
+    MaxWal,
+    PauseFile,
+    Rest,
+    given,
+)
 from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import Refused, UsageError
 
@@ -145,6 +160,9 @@ def resume(
     with _store(target, dsn, config) as (store, chosen):
         record = store.get(job_id)
     _refuse_ended(record)
+    if record.kind == "backfill":
+        _resume_backfill(record, chosen, fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
+        return
     if "plan" not in record.spec:
         raise UsageError(f"job {job_id} holds no plan", hint="it was started by another version of dbkit")
     plan = from_data(record.spec["plan"], f"job {job_id}")
@@ -152,9 +170,87 @@ def resume(
     execute(plan, chosen, how, fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
 
 
+@app.command()
+def limit(
+    job_id: JobId,
+    batch_time: BatchTime = None,
+    max_lag: MaxLag = None,
+    max_slot_lag: MaxSlotLag = None,
+    max_waiters: MaxWaiters = None,
+    max_wal: MaxWal = None,
+    max_dead: MaxDead = None,
+    max_active: MaxActive = None,
+    max_vacuums: MaxVacuums = None,
+    rest: Rest = None,
+    max_hold: MaxHold = None,
+    pause_file: PauseFile = None,
+    hold_while: HoldWhile = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+) -> None:
+    """Show or change the limits of a backfill, also while it runs: its runner takes them up within a second.
+
+    `off` switches a limit off. They stay with the job: `dbkit job resume` goes on with them.
+
+    Examples:
+
+      dbkit job limit 3 -t prod
+
+      dbkit job limit 3 --max-lag 2s --batch-time 50ms --rest 1 -t prod
+
+      dbkit job limit 3 --max-wal off -t prod
+    """
+    texts = given(
+        batch_time=batch_time,
+        max_lag=max_lag,
+        max_slot_lag=max_slot_lag,
+        max_waiters=max_waiters,
+        max_wal=max_wal,
+        max_dead=max_dead,
+        max_active=max_active,
+        max_vacuums=max_vacuums,
+        rest=rest,
+        max_hold=max_hold,
+        pause_file=pause_file,
+        hold_while=hold_while,
+    )
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.migrate.backfill import limits, state
+
+    with _store(target, dsn, config) as (store, chosen):
+        record = store.get(job_id)
+        if record.kind != "backfill":
+            raise UsageError(f"job {job_id} is no backfill", hint="only backfills have limits that change meanwhile")
+        if texts:
+            _refuse_ended(record)
+        with connect(chosen, purpose="job") as connection:
+            state.set_limits(connection, job_id, texts)
+            held = state.limits(connection, job_id)
+    for name in limits.NAMES:
+        if name in held:
+            value, by = held[name]
+            print(f"{name.replace('_', '-'):<13} {limits.told(name, limits.parse(name, value)):<10} set by {by}")
+
+
 def state(record: Record) -> str:
     """The status as people see it: a running row that nobody runs is interrupted."""
     return "interrupted" if record.status.value == "running" and not record.alive else record.status.value
+
+
+def _resume_backfill(
+    record: Record, target: Target, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn, quiet: bool
+) -> None:
+    from dbkit.cli.migrate_backfill import finish
+    from dbkit.postgres.migrate.backfill.job import Knobs
+    from dbkit.postgres.migrate.backfill.run import resume as go_on
+
+    progress = targets.Progress(quiet=quiet)
+    try:
+        done = go_on(record, target, Knobs(), progress)
+    finally:
+        progress.close()
+    finish(done, fmt=fmt, outputs=outputs, fail_on=fail_on)
 
 
 @contextmanager
@@ -174,7 +270,7 @@ def _known(fmt: Format) -> None:
 
 def _refuse_ended(record: Record) -> None:
     if record.status.value in ("done", "aborted"):
-        raise Refused(f"job {record.id} is {record.status.value}", hint="`dbkit index plan` shows what is left to do")
+        raise Refused(f"job {record.id} is {record.status.value}", hint="the command that started it starts it anew")
 
 
 def _data(record: Record) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dbkit.cli.migrate_backfill import backfill
 from dbkit.cli.options import (
     Baseline,
     Config,
@@ -34,6 +35,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Judge migra
 @app.callback()
 def group() -> None:
     """Judge migrations before they run."""
+
+
+app.command("backfill")(backfill)
 
 
 @app.command()

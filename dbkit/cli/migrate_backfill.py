@@ -1,0 +1,181 @@
+"""`dbkit migrate backfill`: fill the rows nobody has touched since expand."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dbkit.cli import output, targets
+from dbkit.cli.backfill_options import (
+    BatchTime,
+    HoldWhile,
+    MaxActive,
+    MaxDead,
+    MaxHold,
+    MaxLag,
+    MaxSlotLag,
+    MaxVacuums,
+    MaxWaiters,
+    MaxWal,
+    PauseFile,
+    Rest,
+    given,
+)
+from dbkit.cli.options import (
+    Config,
+    DryRun,
+    Dsn,
+    FailOn,
+    FailOnOption,
+    Format,
+    OutputFormat,
+    Outputs,
+    Quiet,
+    TargetNames,
+    Yes,
+)
+from dbkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from dbkit.postgres.migrate.backfill.job import Knobs
+    from dbkit.postgres.migrate.backfill.run import Filled
+    from dbkit.postgres.migrate.changes.spec import BackfillSpec
+    from dbkit.settings import Target
+
+
+class By(StrEnum):
+    """What ranges are made of."""
+
+    AUTO = "auto"
+    KEY = "key"
+    CTID = "ctid"
+
+
+class Triggers(StrEnum):
+    """What becomes of the table's own triggers."""
+
+    AUTO = "auto"
+    SKIP = "skip"
+    FIRE = "fire"
+
+
+def backfill(
+    table: Annotated[str, typer.Option("--table", help="The table, as schema.table.", metavar="NAME")],
+    set_: Annotated[
+        str, typer.Option("--set", help="What to write: column = expression over the row, ...", metavar="SQL")
+    ],
+    where: Annotated[
+        str | None,
+        typer.Option(
+            "--where",
+            help="Which rows are to be filled; must no longer hold once a row is. Without it: those that differ.",
+            metavar="SQL",
+            show_default=False,
+        ),
+    ] = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Ranges filled side by side.")] = 1,
+    by: Annotated[By, typer.Option("--by", help="Ranges of a unique key, or of pages (ctid).")] = By.AUTO,
+    triggers: Annotated[
+        Triggers, typer.Option("--triggers", help="The table's own triggers on filled rows; auto: they fire.")
+    ] = Triggers.AUTO,
+    stop_after: Annotated[
+        str | None,
+        typer.Option(
+            "--stop-after",
+            help="Pause after this long; run it again to go on.",
+            metavar="TIME",
+            show_default=False,
+        ),
+    ] = None,
+    batch_time: BatchTime = None,
+    max_lag: MaxLag = None,
+    max_slot_lag: MaxSlotLag = None,
+    max_waiters: MaxWaiters = None,
+    max_wal: MaxWal = None,
+    max_dead: MaxDead = None,
+    max_active: MaxActive = None,
+    max_vacuums: MaxVacuums = None,
+    rest: Rest = None,
+    max_hold: MaxHold = None,
+    pause_file: PauseFile = None,
+    hold_while: HoldWhile = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+) -> None:
+    """Fill rows in small transactions, held back by what the server and its replicas can bear.
+
+    Each batch and its place are committed together: killed, cut off or out of disk, the same command goes on, and no
+    row is written twice. `dbkit job pause | resume | limit` steer it meanwhile. See `dbkit explain backfill`.
+
+    Examples:
+
+      dbkit migrate backfill --table public.users --set "display_name = full_name" -t prod --yes
+
+      dbkit migrate backfill --table shop.orders --set "total_cents = round(total * 100)::bigint"
+      --where "total_cents is null" --workers 2 --max-lag 5s --stop-after 2h -t prod --yes
+
+      dbkit migrate backfill --table public.users --set "token = gen_random_uuid()" --where "token is null" --dry-run
+    """
+    from dbkit.postgres.migrate.backfill import text
+    from dbkit.postgres.migrate.backfill.job import Knobs
+    from dbkit.sizes import parse_seconds
+
+    texts = given(
+        batch_time=batch_time,
+        max_lag=max_lag,
+        max_slot_lag=max_slot_lag,
+        max_waiters=max_waiters,
+        max_wal=max_wal,
+        max_dead=max_dead,
+        max_active=max_active,
+        max_vacuums=max_vacuums,
+        rest=rest,
+        max_hold=max_hold,
+        pause_file=pause_file,
+        hold_while=hold_while,
+    )
+    try:
+        deadline = parse_seconds(stop_after) if stop_after else None
+    except ValueError as error:
+        raise UsageError(f"--stop-after: {error}") from None
+    knobs = Knobs(workers=workers, by=by.value, triggers=triggers.value, texts=texts, deadline=deadline)
+    spec = text.read(table, set_, where)
+    _, chosen = targets.one_target(target, dsn, config)
+    shown = _outline(spec, chosen, knobs)
+    if dry_run:
+        print(shown)
+        return
+    output.note(shown, quiet=quiet)
+    targets.confirm(f"Fill {spec.schema}.{spec.table}?", yes=yes)
+    progress = targets.Progress(quiet=quiet)
+    from dbkit.postgres.migrate.backfill.run import fill
+
+    try:
+        done = fill(spec, chosen, knobs, ours=False, progress=progress)
+    finally:
+        progress.close()
+    finish(done, fmt=fmt, outputs=outputs, fail_on=fail_on)
+
+
+def finish(done: Filled, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn) -> None:
+    """Show what became of a backfill and leave with its exit code."""
+    code = output.deliver(done.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
+    if done.error is not None:
+        raise done.error
+    raise typer.Exit(code)
+
+
+def _outline(spec: BackfillSpec, target: Target, knobs: Knobs) -> str:
+    from dbkit.postgres.migrate.backfill.outline import outline
+
+    return outline(spec, target, knobs, ours=False)

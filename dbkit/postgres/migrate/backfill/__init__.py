@@ -1,0 +1,1 @@
+"""Backfill: fills the rows nobody has touched since expand, in small transactions, as a job that can be stopped."""

@@ -1,0 +1,86 @@
+"""One batch: rows and cursor in one transaction, so that a crash at any point loses nothing and repeats nothing.
+
+What is done is what the part's row says, not what this process remembers: the row is read and locked first, under a
+ROW EXCLUSIVE lock of the table that keeps it from being rewritten (VACUUM FULL, CLUSTER) meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import psycopg
+from psycopg import sql
+
+from dbkit.postgres.connect import Connection
+from dbkit.postgres.migrate.backfill import ranges, state, text
+from dbkit.postgres.migrate.backfill.state import Part
+from dbkit.postgres.migrate.changes.spec import BackfillSpec
+
+RACES: Final = {
+    "55P03": "a lock did not come free in time",
+    "57014": "it took too long and was cancelled",
+    "40P01": "it met a deadlock and gave way",
+    "40001": "a concurrent update came between",
+}
+"""What a batch may lose without harm: it is rolled back, halved and tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What a committed batch did. `restarted` says why the part begins again (the table was rewritten)."""
+
+    size: int
+    seconds: float
+    seen: float
+    rows: int
+    finished: bool
+    restarted: str = ""
+
+
+def run(connection: Connection, spec: BackfillSpec, part: Part, size: int) -> Done:
+    """Carry out the next batch of a part. Raises what the server raises; then nothing of it was done."""
+    began = time.monotonic()
+    with connection.transaction():
+        connection.execute(
+            sql.SQL("lock table only {} in row exclusive mode").format(text.table(part.leaf.schema, part.leaf.name))
+        )
+        row = state.held(connection, part.id)
+        if row["finished"]:
+            return Done(0, time.monotonic() - began, 0, 0, finished=True)
+        if row["by"] == "ctid" and row["filenode"] != row["filenode_now"]:
+            pages = state.restart(connection, row)
+            told = f"{row['name']} was rewritten (filenode {row['filenode']} is now {row['filenode_now']})"
+            return Done(0, time.monotonic() - began, 0, 0, finished=pages == 0, restarted=told)
+        cur, fin = _cursor(row["cur"]), tuple(row["fin"])
+        stop, seen = ranges.upto(connection, part.leaf, cur, fin, size)
+        rows = connection.execute(ranges.update(spec, part.leaf, cur, stop)).rowcount
+        finished = stop == fin
+        state.advance(connection, part.id, stop, seen or rows, rows, finished=finished)
+    return Done(size, time.monotonic() - began, seen or rows, rows, finished=finished)
+
+
+def where_it_stands(connection: Connection, part: Part, size: int) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+    """The row of a part and where its next batch of this size would end; read only."""
+    with connection.transaction(force_rollback=True):
+        row = state.held(connection, part.id)
+        stop, _ = ranges.upto(connection, part.leaf, _cursor(row["cur"]), tuple(row["fin"]), size)
+    return row, stop
+
+
+def race(error: psycopg.Error) -> str:
+    """Why a batch may be tried again, or an empty string when it may not."""
+    return RACES.get(error.sqlstate or "", "")
+
+
+def lost(error: psycopg.Error) -> bool:
+    """Whether the connection is gone, or the server is going down or not up yet."""
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        return True
+    return error.sqlstate in ("57P01", "57P02", "57P03", "08006", "08003", "08001")
+
+
+def _cursor(held: list[str] | None) -> tuple[str, ...] | None:
+    return None if held is None else tuple(held)

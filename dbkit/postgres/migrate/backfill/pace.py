@@ -1,0 +1,59 @@
+"""How many rows (or pages) a batch takes: steered by how long batches take, halved when one loses a lock race.
+
+Growth is fast at first (twice a batch, as long as batches stay under half the target), then by at most half; after a
+failure it is by a tenth for a while, so that traffic which has just shown itself is not run into again at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+CALM: Final = 8
+"""Batches after a failure in which the size grows by a tenth only."""
+NOTEWORTHY: Final = 1.5
+"""A size this many times larger or smaller than the last one told is told again."""
+
+
+@dataclass
+class Pace:
+    """The size of the next batch. `target` is the time one batch should take, in seconds."""
+
+    target: float
+    smallest: int
+    largest: int
+    size: int
+    _calm: int = field(default=0, init=False)
+    _starting: bool = field(default=True, init=False)
+    _told: float = field(default=0.0, init=False)
+
+    def ran(self, size: int, seconds: float) -> None:
+        """A batch of this size took so long."""
+        if self._calm:
+            self._calm -= 1
+        most = 1.1 if self._calm else 2.0 if self._starting else 1.5
+        ideal = self.target / max(seconds, 0.0001)
+        if ideal < 2.0:
+            self._starting = False
+        # A batch cut short by the end of its range says nothing about larger ones: never grow past what was tried.
+        self._set(min(max(size, self.size if ideal < 1 else size) * min(max(ideal, 0.5), most), self.largest))
+
+    def lost(self) -> None:
+        """A batch gave up on a lock, its time, or a deadlock."""
+        self._starting = False
+        self._calm = CALM
+        self._set(self.size / 2)
+
+    def yielded(self) -> None:
+        """Somebody waits for us: the next batches are shorter."""
+        self.lost()
+
+    def news(self) -> bool:
+        """Whether the size has changed enough since it was last told to be worth a line of the history."""
+        if self._told and 1 / NOTEWORTHY < self.size / self._told < NOTEWORTHY:
+            return False
+        self._told = self.size
+        return True
+
+    def _set(self, size: float) -> None:
+        self.size = max(self.smallest, min(self.largest, round(size)))
