@@ -16,7 +16,16 @@ from dbkit.postgres.migrate.evolve import apply, constraint_name
 from dbkit.postgres.migrate.found import Coverage, Found, parse, plain
 from dbkit.postgres.migrate.locks import Mode, locks
 from dbkit.postgres.migrate.reading import read
-from dbkit.postgres.migrate.rules.declare import AddedKey, EachChange, EachStatement, MigrationRule, RunEnd, ScriptEnd
+from dbkit.postgres.migrate.rules.declare import (
+    AddedKey,
+    EachChange,
+    EachStatement,
+    MigrationRule,
+    RunEnd,
+    ScriptEnd,
+    Together,
+    WhileHeld,
+)
 from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
@@ -25,6 +34,8 @@ from dbkit.postgres.migrate.transactions import Held, Session, Wrap
 
 _EACH: Final = EachStatement()
 _CHANGE: Final = EachChange()
+_HELD: Final = WhileHeld()
+_TOGETHER: Final = Together()
 _NO_CHANGE: Final = frozenset(
     "insert_stmt update_stmt delete_stmt merge_stmt select_stmt variable_set_stmt transaction_stmt comment_stmt".split()
 )
@@ -173,6 +184,10 @@ class Walk:
         ctx.locks = [pair for action in ctx.actions for pair in locks(action, self.schema, self.major)]
         opaque = False
         self._run(ctx, _EACH)
+        if ctx.session.held:
+            self._run(ctx, _HELD)
+        if ctx.sure:
+            self._run(ctx, _TOGETHER)
         if ctx.statement.kind not in _NO_CHANGE:
             self._run(ctx, _CHANGE)
         for action in ctx.actions:
@@ -186,7 +201,7 @@ class Walk:
         """Judge and apply one action; True when it could not be read in full."""
         before = len(self.found)
         self._run(ctx, action)
-        opaque = any(f.rule.id == "migrate.not-analysed" for f in self.found[before:])
+        opaque = len(self.found) > before and any(f.rule.id == "migrate.not-analysed" for f in self.found[before:])
         session = ctx.session
         if isinstance(action, a.Transaction):
             self._transaction(ctx, action, may_roll_back=may_roll_back)
@@ -284,7 +299,7 @@ class Walk:
         """Locks and facts that later statements of the script are judged by."""
         session = ctx.session
         key = self.schema.key
-        if session.in_transaction is not False or ctx.inside:
+        if ctx.locks and (ctx.together is not False or ctx.inside):
             for table, mode in ctx.locks:
                 if mode >= Mode.SHARE_UPDATE_EXCLUSIVE:
                     session.held.append(
@@ -310,7 +325,10 @@ class Walk:
             ctx.altered[key(first.table)] = ctx.line
 
     def _run(self, ctx: Context, action: a.Action) -> None:
-        for rule in self.dispatch.get(type(action), ()):
+        rules = self.dispatch.get(type(action))
+        if rules is None:
+            return
+        for rule in rules:
             for hazard in rule.check(ctx, action):
                 if hazard.evidence is None:
                     tables = hazard.tables or ((action.table,) if isinstance(action, a.OnTable) else ())

@@ -9,9 +9,8 @@ from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.rules.declare import (
     ERROR,
     WARN,
-    EachChange,
-    EachStatement,
     ScriptEnd,
+    Together,
     also,
     hazard,
 )
@@ -94,7 +93,7 @@ def left_open(ctx: Context, _: ScriptEnd) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.enum-value-in-transaction",
-    on=EachStatement,
+    on=Together,
     category="transaction",
     severity=ERROR,
     versions="ADD VALUE itself is refused in a transaction before 12",
@@ -103,7 +102,7 @@ def left_open(ctx: Context, _: ScriptEnd) -> Iterator[Hazard]:
     good="alter type mood add value 'meh';",
     known=also(pgls="banAlterEnumAddValue", pgsafe="enum-value-used-in-transaction"),
 )
-def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def enum_value(ctx: Context, _: Together) -> Iterator[Hazard]:
     """A new enum value cannot be used before the transaction that added it has committed.
 
     Why: PostgreSQL says "unsafe use of new value"; before 12, ALTER TYPE ... ADD VALUE in a transaction is refused
@@ -113,8 +112,6 @@ def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
     Not reported when: the type was created in the same transaction.
     """
-    if not ctx.sure:
-        return
     if ctx.major < 12:
         for action in ctx.actions:
             if isinstance(action, a.AlterEnum) and action.value and not action.renamed_from:
@@ -134,7 +131,7 @@ def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.several-parents-locked",
-    on=EachChange,
+    on=Together,
     category="transaction",
     severity=WARN,
     lock="SHARE ROW EXCLUSIVE on each referenced table",
@@ -151,7 +148,7 @@ def enum_value(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     commit;
     """,
 )
-def several_parents(ctx: Context, _: EachChange) -> Iterator[Hazard]:
+def several_parents(ctx: Context, _: Together) -> Iterator[Hazard]:
     """Foreign keys to several tables in one transaction lock each of them against writes, one after the other.
 
     Why: while it waits for the second parent it holds the first; transactions that write both in another order
@@ -161,7 +158,7 @@ def several_parents(ctx: Context, _: EachChange) -> Iterator[Hazard]:
 
     Not reported when: whether the file runs in one transaction is not known.
     """
-    if not ctx.sure:
+    if not ctx.parents:
         return
     key = ctx.schema.key
     wanted = [

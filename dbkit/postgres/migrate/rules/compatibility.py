@@ -8,7 +8,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, EachChange, also, hazard
+from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, also, hazard
 
 _AX = "ACCESS EXCLUSIVE"
 
@@ -296,7 +296,7 @@ def cached_plan(ctx: Context, action: a.AddColumn | a.DropColumn | a.AlterType) 
 
 @hazard(
     "migrate.needs-newer-server",
-    on=EachChange,
+    on=(a.DetachPartition, a.Reindex, a.SetAccessMethod, a.SetExpression, a.AddColumn, a.AddConstraint),
     category="compatibility",
     severity=ERROR,
     ok="Every statement exists in the server's version",
@@ -311,21 +311,20 @@ def cached_plan(ctx: Context, action: a.AddColumn | a.DropColumn | a.AlterType) 
     alter table m detach partition m1 concurrently;
     """,
 )
-def newer_server(ctx: Context, _: EachChange) -> Iterator[Hazard]:
+def newer_server(ctx: Context, action: a.Action) -> Iterator[Hazard]:
     """The statement uses a form that the given PostgreSQL version does not have.
 
     Why: it is a syntax error there.
 
     Fix: upgrade, or use the older form that the page of the hazard names.
     """
-    for action in ctx.actions:
-        needed, what = _needs(action)
-        if needed > ctx.major:
-            yield Hazard(
-                f"{what} exists from PostgreSQL {needed} on, not in {ctx.major}",
-                evidence=Evidence.TEXT,
-                data={"needs": needed},
-            )
+    needed, what = _needs(action)
+    if needed > ctx.major:
+        yield Hazard(
+            f"{what} exists from PostgreSQL {needed} on, not in {ctx.major}",
+            evidence=Evidence.TEXT,
+            data={"needs": needed},
+        )
 
 
 def _needs(action: a.Action) -> tuple[int, str]:

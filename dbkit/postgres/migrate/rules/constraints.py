@@ -99,7 +99,7 @@ def validate_under_lock(ctx: Context, action: a.ValidateConstraint) -> Iterator[
 
     Not reported when: the table was created by the same file.
     """
-    if ctx.fresh(action.table) or ctx.session.in_transaction is False:
+    if not ctx.session.held or ctx.fresh(action.table):
         return
     key = ctx.schema.key(action.table)
     held = [h for h in ctx.session.held if ctx.schema.key(h.table) == key and h.mode >= 5 and not h.fresh]

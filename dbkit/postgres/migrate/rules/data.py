@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
-from dbkit.postgres.migrate.rules.declare import ERROR, INFO, WARN, EachChange, also, hazard
+from dbkit.postgres.migrate.rules.declare import ERROR, INFO, WARN, Together, also, hazard
 
 
 @hazard(
@@ -70,7 +70,7 @@ def delete_all(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.data-with-schema-change",
-    on=EachChange,
+    on=Together,
     category="policy",
     severity=WARN,
     lock="the rows changed, and every lock of the transaction",
@@ -78,7 +78,7 @@ def delete_all(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
     bad="begin; update users set a = 1 where b = 2; alter table users add column c int; commit;",
     good="update users set a = 1 where b = 2;",
 )
-def data_with_schema(ctx: Context, _: EachChange) -> Iterator[Hazard]:
+def data_with_schema(ctx: Context, _: Together) -> Iterator[Hazard]:
     """A schema change waits in the same transaction that has changed rows, or the other way round.
 
     Why: the rows stay locked while the ALTER waits for its lock, and the table stays closed while rows are changed.
@@ -88,7 +88,7 @@ def data_with_schema(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     Not reported when: whether the file runs in one transaction is not known; the data change comes after the lock (see
     migrate.statement-under-access-exclusive); only a list of VALUES is inserted.
     """
-    if not ctx.sure or not ctx.changed_data:
+    if not ctx.changed_data:
         return
     for table, mode in ctx.locks:
         if mode >= 5 and not ctx.fresh(table):

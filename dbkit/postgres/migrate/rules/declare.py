@@ -24,6 +24,14 @@ class EachChange(Action):
     """As EachStatement, but only statements that may change the schema: neither data nor settings nor queries."""
 
 
+class WhileHeld(Action):
+    """As EachStatement, but only while the transaction holds a table lock of an earlier statement."""
+
+
+class Together(Action):
+    """As EachStatement, but only where statements certainly share a transaction."""
+
+
 class ScriptEnd(Action):
     """A rule that looks once a script is through."""
 

@@ -14,7 +14,7 @@ from dbkit.postgres.migrate.rules.declare import (
     INFO,
     WARN,
     EachChange,
-    EachStatement,
+    WhileHeld,
     also,
     hazard,
 )
@@ -46,7 +46,7 @@ def refuses_transaction(action: a.Action) -> str:
 
 @hazard(
     "migrate.not-in-transaction",
-    on=EachChange,
+    on=(a.CreateIndex, a.Drop, a.Reindex, a.DetachPartition, a.Vacuum, a.Cluster, a.OutsideTransaction),
     category="transaction",
     severity=ERROR,
     ok="No statement runs in a transaction that PostgreSQL refuses there",
@@ -58,7 +58,7 @@ def refuses_transaction(action: a.Action) -> str:
         pgsafe="concurrently-in-transaction",
     ),
 )
-def not_in_transaction(ctx: Context, _: EachChange) -> Iterator[Hazard]:
+def not_in_transaction(ctx: Context, action: a.Action) -> Iterator[Hazard]:
     """The statement fails: PostgreSQL does not run it inside a transaction block.
 
     Why: CONCURRENTLY forms, VACUUM, CREATE DATABASE and others commit on their own. The block may be the file's BEGIN,
@@ -68,20 +68,21 @@ def not_in_transaction(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     `-- +goose NO TRANSACTION`, `executeInTransaction=false` (Flyway), `op.get_context().autocommit_block()` (Alembic),
     `atomic = False` (Django). `--no-assume-in-transaction` tells dbkit that yours opens none.
     """
-    for action in ctx.actions:
-        what = refuses_transaction(action)
-        if what and (ctx.sure or ctx.inside):
-            session = ctx.session
-            where = (
-                f"a {ctx.inside} block"
-                if ctx.inside
-                else f"the transaction begun on line {session.opened_at}"
-                if session.explicit
-                else "the one message in which the tool sends this file"
-                if session.one_message and session.wrap is not Wrap.YES
-                else "the transaction the migration tool opens"
-            )
-            yield Hazard(f"{what} fails inside {where}", object=_object(action))
+    if not ctx.sure:
+        return
+    what = refuses_transaction(action)
+    if what:
+        session = ctx.session
+        where = (
+            f"a {ctx.inside} block"
+            if ctx.inside
+            else f"the transaction begun on line {session.opened_at}"
+            if session.explicit
+            else "the one message in which the tool sends this file"
+            if session.one_message and session.wrap is not Wrap.YES
+            else "the transaction the migration tool opens"
+        )
+        yield Hazard(f"{what} fails inside {where}", object=_object(action))
 
 
 def _object(action: a.Action) -> str:
@@ -135,7 +136,7 @@ def _is_held(ctx: Context, table: Name) -> bool:
 
 @hazard(
     "migrate.statement-under-access-exclusive",
-    on=EachStatement,
+    on=WhileHeld,
     category="transaction",
     severity=WARN,
     lock="ACCESS EXCLUSIVE, held by an earlier statement",
@@ -144,7 +145,7 @@ def _is_held(ctx: Context, table: Name) -> bool:
     good="begin; alter table books add column isbn text; commit; update books set isbn = code where id < 100;",
     known=also(eugene="E4", pgls="runningStatementWhileHoldingAccessExclusive"),
 )
-def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
+def under_access_exclusive(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
     """A statement that may take long runs while the transaction holds ACCESS EXCLUSIVE on a table.
 
     Why: locks are kept to the end of the transaction, so the table stays closed for reads and writes for as long as
@@ -155,10 +156,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     Not reported when: the locked table was created by the same file; the statement is a brief schema change, or the
     migration tool's own bookkeeping.
     """
-    session = ctx.session
-    if session.in_transaction is False or not session.held:
-        return
-    worst = next((h for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
+    worst = next((h for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
     if worst is None:
         return
     for action in ctx.actions:
@@ -177,7 +175,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.several-tables-locked",
-    on=EachChange,
+    on=WhileHeld,
     category="transaction",
     severity=WARN,
     lock="ACCESS EXCLUSIVE on two tables or more",
@@ -186,7 +184,7 @@ def under_access_exclusive(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     good="begin; alter table users add column a int; commit; begin; alter table orders add column b int; commit;",
     known=also(pgls="avoidWideLockWindow warnWideLockWindow"),
 )
-def several_tables(ctx: Context, _: EachChange) -> Iterator[Hazard]:
+def several_tables(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
     """One transaction takes ACCESS EXCLUSIVE on a second table while it holds the first.
 
     Why: while it waits for the second, nobody can use the first; two such transactions in another order deadlock.
@@ -195,14 +193,11 @@ def several_tables(ctx: Context, _: EachChange) -> Iterator[Hazard]:
 
     Not reported when: the tables were created by the same file, or one statement needs both by its nature.
     """
-    session = ctx.session
-    if session.in_transaction is False or not session.held:
-        return
     key = ctx.schema.key
-    held = {key(h.table) for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh}
+    held = {key(h.table) for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh}
     wanted = [t for t, mode in ctx.locks if mode is Mode.ACCESS_EXCLUSIVE and not ctx.fresh(t) and key(t) not in held]
     if held and wanted and not _tied(ctx, wanted[0]):
-        first = next(h for h in session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh)
+        first = next(h for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh)
         if_wrapped = "" if ctx.sure else ", if one transaction runs this file"
         yield Hazard(
             f"waits for {wanted[0]} while line {first.line} keeps {first.table} locked against reads and"
@@ -272,6 +267,8 @@ def _combinable(ctx: Context) -> Name | None:
         a.AddConstraint,
         a.DropConstraint,
     )
+    if ctx.statement.kind != "alter_table_stmt":
+        return None
     first = ctx.actions[0] if ctx.actions else None
     if first is None or not isinstance(first, parts) or not all(isinstance(x, parts) for x in ctx.actions):
         return None
