@@ -152,6 +152,14 @@ def deparse_expression(node: pb.Node) -> str:
     return str(postgast.deparse(tree)).removeprefix("SELECT ")
 
 
+def deparse_type(node: Any) -> str:
+    """SQL of a type name."""
+    cast = pb.Node()
+    cast.type_cast.arg.a_const.isnull = True
+    cast.type_cast.type_name.CopyFrom(node)
+    return deparse_expression(cast).partition("::")[2]
+
+
 def deparse(node: Any) -> str:
     """SQL of one statement node, quoted by the grammar's own rules."""
     tree = pb.ParseResult()

@@ -34,12 +34,14 @@ class Constraint:
     parent: Name | None = None
     parent_columns: tuple[str, ...] = ()
     actions: str = ""
-    """ON DELETE and ON UPDATE as SQL, with a leading space."""
+    """MATCH, ON DELETE and ON UPDATE as SQL, with a leading space."""
     nulls_not_distinct: bool = False
     include: tuple[str, ...] = ()
     deferrable: str = ""
     no_inherit: bool = False
     """NO INHERIT: child tables need not hold to it."""
+    exact: bool = True
+    """False when it says more than is held here (storage options, periods), so that it cannot be written anew."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -56,6 +58,8 @@ class ColumnDef:
     expression: Node | None = None
     collation: str = ""
     constraints: tuple[Constraint, ...] = ()
+    exact: bool = True
+    """False when it says more than is held here (storage, compression)."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

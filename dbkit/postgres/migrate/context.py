@@ -121,7 +121,12 @@ class Context:
     @property
     def alone(self) -> bool:
         """Whether the statement does one thing, so that it can be rewritten as a whole."""
-        return len(self.actions) == 1 and not self.inside
+        if len(self.actions) != 1 or self.inside:
+            return False
+        if self.statement.kind != "alter_table_stmt":
+            return True
+        node = self.statement.node.alter_table_stmt
+        return node.relation.inh and not node.missing_ok  # ONLY and IF EXISTS are not written anew
 
     def partitioned(self, table: Name) -> bool:
         """Whether the table is known to be partitioned."""

@@ -8,7 +8,7 @@ from typing import Any, Final, TypeAlias
 from dbkit.postgres.ddl import Node, numbers
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.bounds import read_key
-from dbkit.postgres.migrate.names import Name, of_range, of_strings
+from dbkit.postgres.migrate.names import Name, of_range, of_strings, quote
 from dbkit.postgres.migrate.types import SERIALS, SqlType, read_type
 
 _FK_ACTIONS: Final = {"r": "RESTRICT", "c": "CASCADE", "n": "SET NULL", "d": "SET DEFAULT"}
@@ -44,11 +44,11 @@ def read_constraint(node: Any, default: str, columns: tuple[str, ...] = ()) -> a
             nulls_not_distinct=node.nulls_not_distinct,
             include=tuple(i.string.sval for i in node.including),
             deferrable=_deferrable(node),
+            exact=not (len(node.options) or node.indexspace or node.without_overlaps),
         )
     if kind == EXCLUDE:
         return a.Constraint("exclude", node.conname, keys)
     if kind == FOREIGN:
-        clauses = (("ON DELETE", node.fk_del_action), ("ON UPDATE", node.fk_upd_action))
         return a.Constraint(
             "foreign",
             node.conname,
@@ -57,10 +57,20 @@ def read_constraint(node: Any, default: str, columns: tuple[str, ...] = ()) -> a
             enforced=node.is_enforced,
             parent=of_range(node.pktable, default),
             parent_columns=tuple(k.string.sval for k in node.pk_attrs),
-            actions="".join(f" {words} {_FK_ACTIONS[code]}" for words, code in clauses if code in _FK_ACTIONS),
+            actions=_key_actions(node),
             deferrable=_deferrable(node),
+            exact=not (node.fk_with_period or node.pk_with_period),
         )
     return None
+
+
+def _key_actions(node: Any) -> str:
+    match = " MATCH FULL" if node.fk_matchtype == "f" else ""
+    only = f" ({', '.join(quote(c.string.sval) for c in node.fk_del_set_cols)})" if len(node.fk_del_set_cols) else ""
+    clauses = (("ON DELETE", node.fk_del_action, only), ("ON UPDATE", node.fk_upd_action, ""))
+    return match + "".join(
+        f" {words} {_FK_ACTIONS[code]}{cols}" for words, code, cols in clauses if code in _FK_ACTIONS
+    )
 
 
 def _deferrable(node: Any) -> str:
@@ -73,6 +83,7 @@ def read_column(node: Any, default: str) -> a.ColumnDef:
     """A column definition with its constraints."""
     kind = read_type(node.type_name) if node.HasField("type_name") else SqlType("")
     column = a.ColumnDef(node.colname, kind, not_null=node.is_not_null)
+    column.exact = not (node.storage_name or node.compression or len(node.fdwoptions))
     if node.HasField("coll_clause"):
         column.collation = of_strings(node.coll_clause.collname).name
     if node.HasField("raw_default"):

@@ -76,7 +76,8 @@ def constraint_sql(made: a.Constraint, table: Name) -> str:
     """`ADD CONSTRAINT ... ` of a check or foreign key, named, without NOT VALID."""
     name = quote(constraint_name(table.name, made))
     if made.kind == "check" and made.expression is not None:
-        return f"ADD CONSTRAINT {name} CHECK ({deparse_expression(made.expression)})"
+        alone = " NO INHERIT" if made.no_inherit else ""
+        return f"ADD CONSTRAINT {name} CHECK ({deparse_expression(made.expression)}){alone}"
     parent = made.parent.sql if made.parent is not None else ""
     target = f" ({columns(made.parent_columns)})" if made.parent_columns else ""
     keys = columns(made.columns)

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, Final
 
+from dbkit.postgres.ddl import deparse_type
+
 ALIASES: Final = {
     "integer": "int4",
     "int": "int4",
@@ -85,7 +87,10 @@ def read_type(node: Any) -> SqlType:
     if schema == "pg_catalog":
         schema = ""
     shown = _SHOWN.get(name, name) if not schema else f"{schema}.{name}"
-    words = shown + (f"({','.join(map(str, mods))})" if mods and name != "interval" else "") + ("[]" if array else "")
+    if mods and name == "interval":
+        words = deparse_type(node)  # its modifiers are a mask of fields and a precision
+    else:
+        words = shown + (f"({','.join(map(str, mods))})" if mods else "") + ("[]" if array else "")
     return SqlType(name, mods, array, schema, words)
 
 

@@ -103,3 +103,38 @@ def test_it_writes_in_place_and_twice_is_once(tmp_path):
     rewrite.write(changes)
     assert "concurrently" in file.read_text()
     assert plan(file.read_text(), name=str(file), path=file)[0] == ()
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "alter table t add constraint u unique (a) with (fillfactor = 70)",
+        "alter table t add constraint u unique (a) using index tablespace fast",
+        "alter table t add constraint u unique (a, during without overlaps)",
+        "alter table t add constraint f foreign key (a, period during) references p (a, period during)",
+        "alter table if exists t add constraint k check (a > 0)",
+        "alter table only t alter column a set not null",
+        "alter table t add column c text storage external default md5(random()::text)",
+        "alter table t alter column a set not null, alter column b set not null",
+    ],
+)
+def test_what_cannot_be_said_in_full_is_not_rewritten(statement):
+    changes, left = plan(f"{statement};\n", version=(18, None))
+    assert not changes
+    assert not left
+
+
+@pytest.mark.parametrize(
+    ("statement", "kept"),
+    [
+        ("alter table t add check (a > 0) no inherit", "CHECK (a > 0) NO INHERIT NOT VALID"),
+        ("alter table t add foreign key (a, b) references p (c, d) match full", "(c, d) MATCH FULL NOT VALID"),
+        (
+            "alter table t add foreign key (a, b) references p (c, d) on delete set null (b)",
+            "ON DELETE SET NULL (b) NOT VALID",
+        ),
+    ],
+)
+def test_every_clause_is_kept(statement, kept):
+    (change,), _ = plan(f"{statement};\n")
+    assert kept in change.after

@@ -154,7 +154,7 @@ def volatile_default(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
     name, certain = found
     default = deparse_expression(column.default) if column.default is not None else "..."
     rewrite = recipes.add_then_default(action.table, column, default)
-    plain = not column.not_null and not column.constraints and not column.collation
+    plain = column.exact and not column.not_null and not column.constraints and not column.collation
     because = "is volatile" if certain else "is not known and counts as volatile"
     yield Hazard(
         f"{name}() {because}: adding {column.name} rewrites {action.table} and its indexes while reads and writes wait",

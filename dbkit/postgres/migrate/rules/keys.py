@@ -51,7 +51,7 @@ def unique_builds(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Iterat
         if isinstance(action, a.AddColumn):
             column = quote(action.column.name)
             recipe = f"ALTER TABLE {action.table.sql} ADD COLUMN {column} {action.column.type};\n{recipe}"
-        usable = not ctx.partitioned(action.table)
+        usable = constraint.exact and not ctx.partitioned(action.table)
         yield Hazard(
             f"unique constraint on {action.table} ({', '.join(constraint.columns)}) builds its index while reads and"
             " writes wait",
@@ -107,12 +107,14 @@ def primary_builds(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Itera
         ]
         rewrite = recipes.unique_by_index(constraint, action.table)
         first = "".join(recipes.set_not_null(action.table, c, ctx.major).sql + ";\n" for c in nullable)
-        alone = ctx.alone and isinstance(action, a.AddConstraint) and not ctx.partitioned(action.table)
+        alone = (
+            ctx.alone and constraint.exact and isinstance(action, a.AddConstraint) and not ctx.partitioned(action.table)
+        )
         yield Hazard(
             f"primary key on {action.table} ({', '.join(constraint.columns)}) builds its index while reads and writes"
             " wait",
             object=str(action.table),
-            recipe="" if isinstance(action, a.AddColumn) else first + rewrite.sql + ";",
+            recipe="" if isinstance(action, a.AddColumn) or not constraint.exact else first + rewrite.sql + ";",
             rewrite=rewrite if alone and table is not None and not nullable else None,
             tables=(action.table,),
             data={"lock": "ACCESS EXCLUSIVE", "cost": BUILDS},

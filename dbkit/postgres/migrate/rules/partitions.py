@@ -44,7 +44,7 @@ def detach(ctx: Context, action: a.DetachPartition) -> Iterator[Hazard]:
     Why: ACCESS EXCLUSIVE on the parent waits for every query of any partition, and everything new queues behind.
 
     Fix: DETACH PARTITION ... CONCURRENTLY (from 14), outside a transaction. It is refused where a default partition
-    exists: then a short lock_timeout with retries is what remains.
+    exists: then a short lock_timeout with retries is what remains. The detached table keeps its bounds as a CHECK.
 
     Not reported when: the table was created by the same file.
     """

@@ -53,8 +53,8 @@ def foreign_key_scans(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]
     yield Hazard(
         f"foreign key {name} checks every row of {action.table} while writes to it and to {made.parent} wait",
         object=str(action.table),
-        recipe=rewrite.sql + ";",
-        rewrite=rewrite if ctx.alone else None,
+        recipe=rewrite.sql + ";" if made.exact else "",
+        rewrite=rewrite if ctx.alone and made.exact else None,
         tables=(action.table, made.parent) if made.parent else (action.table,),
         data={"lock": "SHARE ROW EXCLUSIVE", "cost": SCANS, "constraint": name},
     )
