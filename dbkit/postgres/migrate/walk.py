@@ -71,7 +71,7 @@ class Walk:
         """Judge one script and leave the schema as it would."""
         parts, errors = parse(script)
         statements = [s for _, found in parts for s in found]
-        session = Session(self._wrap(script, statements), one_message=False)
+        session = Session(self.wrap(script, statements), one_message=False)
         session.one_message = script.one_message and self.assume is None and len(statements) > 1
         if self.assume is False:
             session.one_message = False
@@ -109,7 +109,8 @@ class Walk:
             for hazard in rule.check(ctx, ending):
                 self.found.append(Found(rule, hazard, hazard.file, hazard.line, hazard.line or 0, hazard.message))
 
-    def _wrap(self, script: Script, statements: list[ddl.Statement]) -> Wrap:
+    def wrap(self, script: Script, statements: list[ddl.Statement]) -> Wrap:
+        """Whether the script's statements share a transaction that the tool opens."""
         if self.assume is not None and script.kind == "plain" and script.wrap is Wrap.UNKNOWN:
             return Wrap.YES if self.assume else Wrap.NO
         if script.wrap is Wrap.UNKNOWN and self._manages_itself(statements):

@@ -1,0 +1,377 @@
+"""Runs scripts as their tool would, statement by statement, and notes what each one does to the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final, LiteralString, cast
+
+import psycopg
+from psycopg import errors
+from psycopg.pq import TransactionStatus
+
+from dbkit.postgres import ddl
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate.found import parse, plain
+from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.reading import read
+from dbkit.postgres.migrate.rehearse import mentions, notices, state
+from dbkit.postgres.migrate.rehearse.brakes import Brakes
+from dbkit.postgres.migrate.rehearse.clock import Clock
+from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation
+from dbkit.postgres.migrate.rehearse.watch import Sighting, Watcher
+from dbkit.postgres.migrate.rules.transactions import refuses_transaction
+from dbkit.postgres.migrate.schema import Schema
+from dbkit.postgres.migrate.source import Part, Script
+from dbkit.postgres.migrate.transactions import Wrap
+from dbkit.postgres.migrate.walk import Walk
+from dbkit.secrets import redact
+
+_UNSEEN: Final = frozenset("variable_set_stmt variable_show_stmt transaction_stmt".split())
+"""Statements after which nothing is looked up: a query there would change what the next statement may do."""
+_OWN_TRANSACTIONS: Final = frozenset(("call_stmt", "do_stmt"))
+_EMPTY: Final = state.State({}, {}, {})
+
+
+@dataclass(slots=True)
+class Stop:
+    """Where and why a rehearsal ended before its last statement."""
+
+    file: str
+    line: int
+    why: str
+
+
+@dataclass(slots=True)
+class Runner:
+    """One migrating session. With `watching` off it only runs and times (for calibration and for history)."""
+
+    dsn: str
+    assume: bool | None = None
+    watching: bool = True
+    one_transaction: bool = False
+    """All scripts share one transaction, as Alembic runs them unless `transaction_per_migration` is set."""
+    between: Callable[[int], None] = lambda position: None
+    """Called whenever nothing is open, with the number of statements run so far."""
+    clock: Clock = field(default_factory=Clock)
+    seen: list[Observation] = field(default_factory=list[Observation])
+    holds: list[Hold] = field(default_factory=list[Hold])
+    stop: Stop | None = None
+    notes: list[str] = field(default_factory=list[str])
+    _lines: list[str] = field(default_factory=list[str])
+    _visible: dict[int, Relation] = field(default_factory=dict[int, Relation])
+    _taken: dict[str, tuple[Mode, float, int]] = field(default_factory=dict[str, tuple[Mode, float, int]])
+    _transaction: int = 0
+    _ours: bool = False
+    """The open transaction block was opened by the tool, not by the script."""
+
+    def run(self, scripts: Sequence[Script]) -> None:
+        """Run all; ends at the first statement that fails, with `stop` set."""
+        with psycopg.connect(
+            self.dsn, autocommit=True, application_name="dbkit rehearse: migration", prepare_threshold=None
+        ) as connection:
+            connection.add_notice_handler(lambda told: self._lines.append(told.message_primary or ""))
+            watcher = Watcher(self.dsn, connection.info.backend_pid) if self.watching else None
+            try:
+                for number, script in enumerate(scripts):
+                    last = number == len(scripts) - 1
+                    self._script(connection, watcher, script, keep_open=self.one_transaction and not last)
+                    if self.stop is not None:
+                        break
+            finally:
+                if watcher is not None:
+                    watcher.close()
+
+    def _script(self, connection: psycopg.Connection, watcher: Watcher | None, script: Script, *, keep_open: bool) -> None:
+        parts, problems = parse(script)
+        if problems or script.problems:
+            first = problems[0] if problems else None
+            line = first.line if first else script.problems[0][0] or 1
+            words = plain(first) if first else script.problems[0][1]
+            self._fail(connection, script.file, line, "", words)
+            return
+        statements = [s for _, found in parts for s in found]
+        wrap = Walk({}, Schema(), 15, None, self.assume).wrap(script, statements)
+        one_message = script.one_message and self.assume is None and len(statements) > 1
+        wrapped = wrap is not Wrap.NO or one_message
+        try:
+            if wrapped:
+                self._open(connection)
+            for part, found in parts:
+                if part is not None and part.control:
+                    wrapped = part.control != "end"
+                    self._close(connection) if part.control == "end" else self._open(connection)
+                    continue
+                for position, statement in enumerate(found):
+                    self._statement(connection, watcher, script, part, statement)
+                    if self.stop is not None:
+                        return
+                    if one_message and not self._inside(connection) and position < len(found) - 1:
+                        self._open(connection)  # the rest of the message is a new implicit transaction
+            if wrapped and not keep_open:
+                self._close(connection)
+            elif self._inside(connection) and not self._ours:
+                self.notes.append(f"{script.file} ends with its transaction open: rolled back, as the tool's exit does")
+                connection.execute("rollback")
+                self._ended()
+        except psycopg.Error as error:
+            self._fail(connection, script.file, 1, "commit", _words(error), error.sqlstate or "")
+
+    def _inside(self, connection: psycopg.Connection) -> bool:
+        return connection.info.transaction_status is not TransactionStatus.IDLE
+
+    def _open(self, connection: psycopg.Connection) -> None:
+        if not self._inside(connection):
+            self._ours = True
+            self._begin(connection)
+
+    def _begin(self, connection: psycopg.Connection) -> None:
+        if self.watching:
+            with self.clock.paused():
+                self._visible = state.look(connection, inside=False).relations
+        self._transaction += 1
+        self._taken.clear()
+        connection.execute("begin")
+
+    def _close(self, connection: psycopg.Connection) -> None:
+        if self._inside(connection):
+            connection.execute("commit")
+            self._ended()
+
+    def _ended(self) -> None:
+        """The transaction is over: give every lock its end."""
+        now = self.clock.now()
+        self._ours = False
+        for relation, (mode, start, statement) in self._taken.items():
+            self.holds.append(Hold(relation, mode, start, now, statement))
+        for one in self.seen:
+            if one.transaction == self._transaction and not one.released:
+                one.released = now
+        self._taken.clear()
+        self._transaction += 1
+        with self.clock.paused():
+            self.between(len(self.seen))
+
+    def _fail(
+        self, connection: psycopg.Connection, file: str, line: int, sql: str, why: str, sqlstate: str = ""
+    ) -> None:
+        if not self.seen or (self.seen[-1].file, self.seen[-1].line, self.seen[-1].error) != (file, line, why):
+            now = self.clock.now()
+            self.seen.append(Observation(file, line, sql, "", start=now, end=now, error=why, sqlstate=sqlstate))
+        self.stop = Stop(file, line, why)
+        with suppress(psycopg.Error):
+            if self._inside(connection):
+                connection.execute("rollback")
+        self._ended()
+
+    def _statement(
+        self,
+        connection: psycopg.Connection,
+        watcher: Watcher | None,
+        script: Script,
+        part: Part | None,
+        statement: ddl.Statement,
+    ) -> None:
+        line = part.line if part is not None else statement.line
+        seen = Observation(script.file, line, statement.sql, statement.kind)
+        if statement.kind == "copy_stmt" and "stdin" in statement.sql.lower():
+            self.notes.append(f"{script.file}:{line}: the data of COPY ... FROM stdin is not loaded")
+            return
+        if statement.kind == "transaction_stmt":
+            self._control(connection, seen, statement)
+            return
+        self.seen.append(seen)
+        inside = self._inside(connection)
+        acts = read(statement)
+        alone = not inside and (
+            any(refuses_transaction(x) for x in acts) or statement.kind in _OWN_TRANSACTIONS or not self.watching
+        )
+        try:
+            if alone:
+                self._bare(connection, watcher, seen, statement)
+            else:
+                self._in_transaction(connection, watcher, seen, statement, own=not inside)
+        except psycopg.Error as error:
+            seen.end = self.clock.now()
+            seen.error, seen.sqlstate = _words(error), error.sqlstate or ""
+            self._fail(connection, script.file, line, statement.sql, seen.error)
+            if isinstance(error, errors.OperationalError) and connection.closed:
+                raise
+
+    def _control(self, connection: psycopg.Connection, seen: Observation, statement: ddl.Statement) -> None:
+        """BEGIN, COMMIT and the like, written in the script."""
+        verb = next((x.verb for x in read(statement) if isinstance(x, a.Transaction)), "")
+        if verb == "begin":
+            if not self._inside(connection):
+                self._begin(connection)
+            self._ours = False
+            return
+        was = self._inside(connection)
+        try:
+            connection.execute(cast(LiteralString, statement.sql))
+        except psycopg.Error as error:
+            self.seen.append(seen)
+            seen.start = seen.end = self.clock.now()
+            seen.error, seen.sqlstate = _words(error), error.sqlstate or ""
+            self._fail(connection, seen.file, seen.line, statement.sql, seen.error)
+            return
+        if was and not self._inside(connection):
+            self._ended()
+
+    def _in_transaction(
+        self,
+        connection: psycopg.Connection,
+        watcher: Watcher | None,
+        seen: Observation,
+        statement: ddl.Statement,
+        *,
+        own: bool,
+    ) -> None:
+        """Run it in the open block, or in one of its own, which takes the same locks, and look before the block ends."""
+        if own:
+            self._begin(connection)
+        seen.transaction = self._transaction
+        quiet = statement.kind in _UNSEEN or watcher is None
+        with self.clock.paused():
+            before = _EMPTY if quiet else state.look(connection, inside=True)
+            if not quiet:
+                connection.execute("set client_min_messages = debug1")
+        sighting = self._execute(connection, watcher, seen, None)
+        if not quiet:
+            with self.clock.paused():
+                after = state.look(connection, inside=True)
+                self._compare(connection, seen, statement, before, after)
+                seen.waited = sighting.waited
+                self._locked(seen, statement, before, after)
+        if own:
+            connection.execute("commit")
+            self._ended()
+
+    def _bare(
+        self, connection: psycopg.Connection, watcher: Watcher | None, seen: Observation, statement: ddl.Statement
+    ) -> None:
+        """Run it outside a block; its locks are seen from the second session."""
+        self._transaction += 1
+        seen.transaction, seen.bare = self._transaction, True
+        self._taken.clear()
+        if watcher is None:
+            self._execute(connection, None, seen, None)
+            self._ended()
+            return
+        with self.clock.paused():
+            before = state.look(connection, inside=False)
+            self._visible = before.relations
+            connection.execute("set client_min_messages = debug1")
+            named = [r for r in _named(statement, before) if r.kind in "rpm"]
+            brakes = Brakes(self.dsn, [r.name for r in named if r.kind in "rp"])
+        try:
+            sighting = self._execute(connection, watcher, seen, brakes)
+        finally:
+            brakes.close()
+        with self.clock.paused():
+            after = state.look(connection, inside=False)
+            self._compare(connection, seen, statement, before, after)
+        seen.waited = sighting.waited
+        start = self.clock.at(sighting.granted_at) if sighting.granted_at else seen.start
+        for oid, mode in sighting.modes.items():
+            self._note(seen, before.relations.get(oid), mode, max(start, seen.start))
+        self._ended()
+
+    def _execute(
+        self, connection: psycopg.Connection, watcher: Watcher | None, seen: Observation, brakes: Brakes | None
+    ) -> Sighting:
+        self._lines.clear()
+        if watcher is not None:
+            watcher.begin(brakes)
+        began = time.monotonic()
+        try:
+            connection.execute(cast(LiteralString, seen.sql))
+        finally:
+            ended = time.monotonic()
+            sighting = watcher.end() if watcher is not None else Sighting()
+            if brakes is not None and brakes.last_release:
+                self.clock.leave_out(began, brakes.last_release)
+            self.clock.leave_out(ended, time.monotonic())
+            seen.start, seen.end = self.clock.at(began), self.clock.at(ended)
+        if watcher is not None and watcher.failure is not None:
+            raise watcher.failure
+        return sighting
+
+    def _compare(
+        self,
+        connection: psycopg.Connection,
+        seen: Observation,
+        statement: ddl.Statement,
+        before: state.State,
+        after: state.State,
+    ) -> None:
+        said = notices.read(self._lines)
+        seen.proved = said.proved
+        if statement.kind != "truncate_stmt":  # an empty new file is no rewrite
+            found = [r for r in state.rewritten(before, after) if r.oid in self._visible]
+            seen.rewritten = [str(r.name) for r in found]
+        scans = state.scanned(connection, before, after, said, self._visible)
+        seen.scanned = [str(r.name) for r in scans if str(r.name) not in seen.rewritten]
+        whole = {t for _, t in said.building if any(r.name.name == t for r in self._visible.values())}
+        seen.built = [index for index, table in said.building if table in whole]
+        seen.tables = tuple(dict.fromkeys([*_tables(seen.rewritten, before), *(str(r.name) for r in scans)]))
+
+    def _locked(
+        self, seen: Observation, statement: ddl.Statement, before: state.State, after: state.State
+    ) -> None:
+        """Locks it took, and those held from earlier on what it names."""
+        named = {r.oid for r in _named(statement, before)}
+        for oid, mode in after.locks.items():
+            relation = before.relations.get(oid) or self._visible.get(oid)
+            if mode > before.locks.get(oid, Mode(1)):
+                self._note(seen, relation, mode, seen.start + seen.waited)
+            elif oid in named and relation is not None and oid in self._visible and mode > Mode.ACCESS_SHARE:
+                seen.locks[str(relation.name)] = mode
+
+    def _note(self, seen: Observation, relation: Relation | None, mode: Mode, since: float) -> None:
+        if relation is None or relation.oid not in self._visible or mode is Mode.ACCESS_SHARE:
+            return
+        name = str(relation.name)
+        seen.locks[name] = seen.taken[name] = mode
+        held = self._taken.get(name)
+        position = len(self.seen) - 1
+        if held is None:
+            self._taken[name] = (mode, since, position)
+        elif mode > held[0]:
+            self.holds.append(Hold(name, held[0], held[1], since, held[2]))
+            self._taken[name] = (mode, since, position)
+
+
+def _named(statement: ddl.Statement, before: state.State) -> list[Relation]:
+    """Relations the statement names, with the tables of the indexes it names."""
+    found: dict[int, Relation] = {}
+    for name in mentions.relations(statement):
+        for relation in before.relations.values():
+            if relation.name.name == name.name and name.schema in ("", relation.name.schema):
+                found[relation.oid] = relation
+                table = before.relations.get(relation.table_oid) if relation.table_oid else None
+                if table is not None:
+                    found[table.oid] = table
+    return list(found.values())
+
+
+def _tables(names: list[str], before: state.State) -> list[str]:
+    """Of names, the tables; for an index, the one it is on."""
+    by_name = {str(r.name): r for r in before.relations.values()}
+    found: list[str] = []
+    for name in names:
+        relation = by_name.get(name)
+        if relation is not None and relation.table_oid is not None:
+            relation = before.relations.get(relation.table_oid)
+        if relation is not None:
+            found.append(str(relation.name))
+    return found
+
+
+def _words(error: psycopg.Error) -> str:
+    text = error.diag.message_primary or str(error)
+    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+    return redact(" ".join(f"{text}{detail}".split()))
