@@ -20,6 +20,8 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
     note: str = ""
     numeric: frozenset[str] = frozenset()
+    headline: bool = False
+    """Part of the answer itself: the text format shows it without -v."""
 
 
 @dataclass(frozen=True, slots=True)

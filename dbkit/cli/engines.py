@@ -10,6 +10,7 @@ RULE_MODULES: Final = (
     "dbkit.postgres.advise.rules",
     "dbkit.postgres.settings.rules",
     "dbkit.postgres.migrate.rules",
+    "dbkit.postgres.migrate.rehearse.rules",
 )
 
 

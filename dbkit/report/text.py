@@ -14,7 +14,7 @@ def text(report: Report, *, colour: bool = False, verbose: bool = False) -> str:
     """The report, ending with one sentence that counts everything, the healthy checks included."""
     lines: list[str] = []
     for exhibit in report.exhibits:
-        if isinstance(exhibit, Table) and verbose:
+        if isinstance(exhibit, Table) and (verbose or exhibit.headline):
             lines += [_flat(exhibit.title), *(f"  {line}" for line in table(exhibit)), ""]
         elif isinstance(exhibit, Text) and verbose:
             lines += [_flat(exhibit.title), *(f"  {_flat(line)}" for line in exhibit.body.splitlines()), ""]

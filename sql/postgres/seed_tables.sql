@@ -26,6 +26,14 @@ select
       and i.indisunique
     order by i.indexrelid
   ) as unique_keys,
+  array(
+    select a.attname::text
+    from pg_catalog.pg_partitioned_table p
+    cross join unnest(p.partattrs::int2[]) with ordinality u(attnum, position)
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum = u.attnum
+    where p.partrelid = c.oid
+    order by u.position
+  ) as partition_key,
   (select p.inhparent::bigint from pg_catalog.pg_inherits p where p.inhrelid = c.oid and c.relispartition) as parent
 from pg_catalog.pg_class c
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace

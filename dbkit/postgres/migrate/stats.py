@@ -1,6 +1,8 @@
 """Table sizes of a real server, as `dbkit migrate stats -o stats.json` writes them: severity follows them.
 
 {"schema": 1, "tables": [{"name": "public.orders", "bytes": 73400320, "rows": 1200000, "index_bytes": 20971520}]}
+
+`bytes` and `rows` decide; the other keys are what a rehearsal uses. `dbkit policy schema --stats` prints them all.
 """
 
 from __future__ import annotations
@@ -24,6 +26,11 @@ class TableSize:
 
     bytes: int
     rows: int
+    index_bytes: int = 0
+    reads: float | None = None
+    """Statements a second that read it, where the file says."""
+    writes: float | None = None
+    """Rows a second written to it, where the file says."""
 
     @property
     def small(self) -> bool:
@@ -59,10 +66,20 @@ def load(file: Path) -> Stats:
         tables: dict[tuple[str, str], TableSize] = {}
         for entry in data["tables"]:
             schema, _, name = str(entry["name"]).rpartition(".")
-            tables[(schema or "public", name)] = TableSize(int(entry["bytes"]), int(entry["rows"]))
+            tables[(schema or "public", name)] = TableSize(
+                int(entry["bytes"]),
+                int(entry["rows"]),
+                int(entry.get("index_bytes") or 0),
+                _rate(entry.get("reads_per_second")),
+                _rate(entry.get("writes_per_second")),
+            )
     except (KeyError, TypeError, ValueError):
         raise UsageError(
             f"{file} holds no table sizes",
             hint='expected {"tables": [{"name": "public.t", "bytes": 8192, "rows": 10}]}',
         ) from None
     return Stats(tables)
+
+
+def _rate(value: Any) -> float | None:
+    return None if value is None else float(value)

@@ -57,7 +57,7 @@ class Fitter:
                 continue
             own = [c for c, names in reads.items() if names == {column.name}]
             near = [c for c, names in reads.items() if column.name in names]
-            chosen[column.name] = self._alone(column, own, hints.of(near))
+            chosen[column.name] = self._alone(column, own, hints.of(near), free=not near)
         expressions = {name: found[0] for name, found in chosen.items()}
         share = 1.0
         for names, tied in _groups(reads):
@@ -66,7 +66,7 @@ class Fitter:
             share = min(share, passed)
         return Fit(expressions, share, checks)
 
-    def _alone(self, column: Column, checks: list[str], known: hints.Hints) -> list[str]:
+    def _alone(self, column: Column, checks: list[str], known: hints.Hints, *, free: bool) -> list[str]:
         """The expressions that fit one column, the best first; never empty."""
         unique = any(column.name in key for key in self.shape.unique)
         ranked: list[tuple[float, int, str]] = []
@@ -78,7 +78,7 @@ class Fitter:
             passed, distinct = result
             score = passed * distinct if unique else passed
             ranked.append((-round(score, 2), position, expression))
-            if passed == 1.0 and distinct > 0.9 and not checks:
+            if free and passed == 1.0 and distinct > 0.9:
                 break  # the first that works is the likeliest
         if ranked:
             # Passing counts most; the rest stays in the order offered. Those that never pass alone go last.
@@ -112,19 +112,21 @@ class Fitter:
         """The shares of sample rows that pass, and that differ in some columns; None when the server refuses."""
         condition = " and ".join(f"(({check}) is not false)" for check in checks) or "true"
         key = ", ".join(f"s.{quote(name)}" for name in distinct)
+        # num_nonnulls makes the server compute every expression: one that nobody reads would be left out.
+        every = ", ".join(f"s.{quote(name)}" for name in expressions)
         counted = f"count(distinct row({key})::text)" if distinct else "count(*)"
         # A spread over all row numbers, so that a lucky beginning does not count.
         step = max(self.rows // SAMPLE, 1)
         numbers = f"generate_series(1, {max(self.rows, 1)}, {step})"
         query = (
-            f"select count(*) filter (where {condition}), count(*), {counted}"
+            f"select count(*) filter (where {condition}), count(*), {counted}, sum(num_nonnulls({every}))"
             f" from {source(self.shape, expressions, numbers)} as s"
         )
         try:
             row = self.connection.execute(cast(LiteralString, query)).fetchone()
         except psycopg.Error:
             return None
-        passed, count, different = cast("tuple[int, int, int]", row)
+        passed, count, different = cast("tuple[int, int, int, int]", row)[:3]
         return (passed / count, different / count) if count else None
 
 

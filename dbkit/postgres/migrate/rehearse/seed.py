@@ -29,10 +29,11 @@ class Sown:
 
 @dataclass(slots=True)
 class Seeder:
-    """Fills the tables of one database. `wanted` gives the rows of a table, `wishes` amends what was read of it."""
+    """Fills the tables of one database. `wanted` gives the rows of a table, whose topmost
+    partitioned parent (or itself) it is told too; `wishes` amends what was read of the tables."""
 
     connection: psycopg.Connection
-    wanted: Callable[[Name], int]
+    wanted: Callable[[Name, Name], int]
     wishes: Callable[[dict[int, Shape]], None] = lambda found: None
     _tables: dict[int, Shape] = field(default_factory=dict[int, Shape])
     _fits: dict[int, Fit] = field(default_factory=dict[int, Fit])
@@ -87,8 +88,14 @@ class Seeder:
             return [oid]
         return [leaf for child in below for leaf in self._leaves(child)]
 
+    def _wanted(self, table: Shape) -> int:
+        root = table
+        while root.parent in self._tables:
+            root = self._tables[root.parent]
+        return self.wanted(table.name, root.name)
+
     def _sow(self, table: Shape) -> Sown:
-        wanted = self.wanted(table.name)
+        wanted = self._wanted(table)
         held = self._count(table)
         if table.kind == "f":
             self._done.add(table.oid)
@@ -184,7 +191,7 @@ class Seeder:
             if mine in fixed:
                 continue
             if other.name not in fixed:
-                fitted = Fitter(self.connection, table, self.wanted(table.name), {}).fit().expressions
+                fitted = Fitter(self.connection, table, self._wanted(table), {}).fit().expressions
                 fixed[other.name] = fitted[other.name]
             fixed[mine] = fixed[other.name] if column.not_null or mine == theirs else f"({fixed[other.name]})::{column.type}"
 

@@ -68,6 +68,8 @@ class Shape:
     """SQL over its column names, the bound of a partition included."""
     unique: list[tuple[str, ...]]
     parent: int | None
+    partition_key: list[str]
+    """Columns by which it is partitioned; empty for expressions and plain tables."""
     keys: list[Key] = field(default_factory=list[Key])
     wishes: list[str] = field(default_factory=list[str])
     """Checks that pending migrations are going to add: met if possible."""
@@ -85,7 +87,14 @@ def read(connection: psycopg.Connection) -> dict[int, Shape]:
         checks = [*row["checks"], *domain_checks, *([row["bound"]] if row["bound"] else [])]
         unique = [tuple(json.loads(key)) for key in row["unique_keys"]]
         shapes[row["oid"]] = Shape(
-            row["oid"], Name(row["schema"], row["name"]), row["kind"], columns, checks, unique, row["parent"]
+            oid=row["oid"],
+            name=Name(row["schema"], row["name"]),
+            kind=row["kind"],
+            columns=columns,
+            checks=checks,
+            unique=unique,
+            parent=row["parent"],
+            partition_key=row["partition_key"],
         )
     for row in fetch(connection, assets.query("postgres/seed_keys")):
         if row["child"] in shapes:

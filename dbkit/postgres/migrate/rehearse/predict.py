@@ -1,0 +1,131 @@
+"""How long a statement would run at production size, from its own times at two sizes in this very run.
+
+Time = fixed part + slope * rows. Two sizes tell the fixed part (parsing, catalogue, planning) from what grows with the
+table. Production rows may be wider or narrower than seeded ones: the truth lies between scaling by rows and scaling by
+bytes, which, with the spread of the repeated measurements, gives the interval. It holds for a machine as fast as this
+one with the table in memory; a cold table takes what its storage takes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import median
+from typing import Final
+
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.rehearse.observed import Hold, Observation
+from dbkit.postgres.migrate.stats import Stats, TableSize
+
+MARGIN: Final = 1.25
+"""What a measurement of some milliseconds may be off by."""
+_SORTED: Final = "index build"
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of one rehearsal: rows and bytes by table, as shown."""
+
+    tables: Mapping[str, TableSize]
+
+    def sum(self, names: Sequence[str]) -> TableSize:
+        """Several tables together."""
+        found = [self.tables[n] for n in names if n in self.tables]
+        return TableSize(sum(t.bytes for t in found), sum(t.rows for t in found))
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One run without probes: how large the tables were, and the seconds of each statement."""
+
+    size: Size
+    seconds: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Seconds at production size: the likely value and the interval."""
+
+    likely: float
+    low: float
+    high: float
+
+    def plus(self, other: Prediction) -> Prediction:
+        """Both, one after the other."""
+        return Prediction(self.likely + other.likely, self.low + other.low, self.high + other.high)
+
+
+def predict(
+    seen: Sequence[Observation], timings: Sequence[Timing], stats: Stats, known: Mapping[str, Name]
+) -> list[Prediction | None]:
+    """One prediction a statement; None where the production size of a table it works on is not known."""
+    return [
+        _one(position, one, timings, stats, known) if not one.error else None for position, one in enumerate(seen)
+    ]
+
+
+def _one(
+    position: int, seen: Observation, timings: Sequence[Timing], stats: Stats, known: Mapping[str, Name]
+) -> Prediction | None:
+    runs = [(t.size.sum(seen.tables), t.seconds[position]) for t in timings if position < len(t.seconds)]
+    if not runs:
+        return None
+    grows = [n for n in seen.tables if n in known]
+    if not grows or not (seen.work or seen.tables):
+        flat = [s for _, s in runs]
+        return Prediction(median(flat), min(flat), max(flat) * MARGIN)
+    sizes = [stats.of(known[n]) for n in grows]
+    if any(s is None for s in sizes):
+        return None
+    rows = sum(s.rows for s in sizes if s is not None)
+    wide = sum(s.bytes for s in sizes if s is not None)
+    return _scaled(runs, rows, wide, sorts=seen.work == _SORTED)
+
+
+def _scaled(runs: list[tuple[TableSize, float]], rows: int, wide: int, *, sorts: bool) -> Prediction:
+    small = min(s.rows for s, _ in runs)
+    large = max(s.rows for s, _ in runs)
+    at_small = [t for s, t in runs if s.rows == small]
+    at_large = [t for s, t in runs if s.rows == large]
+    width = next(s.bytes / max(s.rows, 1) for s, _ in runs if s.rows == large)
+    wider = (wide / max(rows, 1)) / width if width and wide and rows else 1.0
+    # Comparisons of a sort grow a little faster than rows.
+    grow = max(math.log2(max(rows, 2)) / math.log2(max(large, 2)), 1.0) if sorts else 1.0
+
+    def at(slow: float, fast: float) -> tuple[float, float]:
+        if large == small:
+            return 0.0, fast / max(large, 1)
+        slope = max((fast - slow) / (large - small), 0.1 * fast / max(large, 1))
+        return max(slow - slope * small, 0.0), slope
+
+    fixed, slope = at(median(at_small), median(at_large))
+    slopes = [at(a, b)[1] for a in at_small for b in at_large]
+    middle = math.sqrt(wider)
+    return Prediction(
+        fixed + slope * rows * middle * grow,
+        fixed + min(slopes) * rows * min(1.0, wider) / MARGIN,
+        fixed + max(slopes) * rows * max(1.0, wider) * grow * MARGIN,
+    )
+
+
+def held(
+    seen: Sequence[Observation], predictions: Sequence[Prediction | None], position: int
+) -> Prediction | None:
+    """From this statement to the end of its transaction; None where one of them is not known."""
+    total = Prediction(0.0, 0.0, 0.0)
+    for number in range(position, len(seen)):
+        if seen[number].transaction != seen[position].transaction:
+            break
+        one = predictions[number] if number < len(predictions) else None
+        if one is None:
+            return None
+        total = total.plus(one)
+    return total
+
+
+def of_hold(
+    hold: Hold, seen: Sequence[Observation], predictions: Sequence[Prediction | None]
+) -> Prediction | None:
+    """How long a lock would be held."""
+    return held(seen, predictions, hold.statement) if 0 <= hold.statement < len(seen) else None
