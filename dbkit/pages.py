@@ -47,6 +47,38 @@ A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats
   replicas = ["prod-replica"]   # other targets whose index statistics count too
 
 A password in this file is an error: it would be copied, committed and logged.""",
+    "rehearse": """Rehearsing migrations
+
+`dbkit migrate rehearse` runs pending migrations on a throw-away PostgreSQL and says what each statement did to the
+others. Production is never touched; what it starts is gone when it ends, however it ends.
+
+What is before, what is pending
+  --schema FILE     the schema is what `pg_dump -s` says; earlier migrations are not run
+  otherwise         the schema is what the earlier migrations make of an empty database
+  pending is        the last migration; --pending N, the last N; --from REV, all after what is deployed;
+                    --diff-base REF, what is new in git; all files named one by one beside --schema
+
+How it runs
+  rows              tables are filled so that types, checks, keys, partitions and what pending migrations demand hold
+  transactions      as the tool would: wrapped, statement by statement, or as one message; Alembic's autocommit_block
+                    and transaction_per_migration count. A plain file is taken to be wrapped, unless it has its own
+                    BEGIN or holds a statement that refuses one; --no-assume-in-transaction says otherwise
+  locks             read inside the transaction after each statement, and every millisecond from a second session.
+                    A CONCURRENTLY form is held back by short locks of ours until its own are seen; that time is not
+                    counted. ACCESS SHARE, and what nobody else can see yet, are left out
+  rewrites, scans   by the files of tables and indexes, the server's own debug lines, and its counters
+  probes            a reader and a writer on up to eight touched tables; their waits are shown where a lock explains them
+  --app-sql         the running version's queries, prepared once: must work before, during and after. $1, $2 get values
+  --app-sql-new     the next version's: must work after
+
+Predictions (--stats, from `dbkit migrate stats`)
+  Each statement is timed at two sizes, twice, so that the fixed part is told from what grows. The interval covers the
+  spread of these times and whether rows or bytes decide. It holds for a machine as fast as this one with the table in
+  memory. --max-stall holds the predicted time under a lock against a budget; without --stats, the time seen.
+
+Evidence
+  Findings of lint are marked observed when the lock and the work they name were seen. Where lint and the server differ,
+  in either direction, migrate.lint-disagrees says so.""",
     "formats": """Formats
 
   text      for people; grouped and coloured on a terminal, one finding a line elsewhere

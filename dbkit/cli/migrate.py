@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dbkit.cli import migrate_rehearse, migrate_stats, migrations
 from dbkit.cli.migrate_backfill import backfill
 from dbkit.cli.options import (
     Baseline,
@@ -23,7 +24,6 @@ from dbkit.cli.options import (
     Select,
     Verbose,
 )
-from dbkit.errors import UsageError
 
 if TYPE_CHECKING:
     from dbkit.postgres.migrate.lint import Options, Result
@@ -38,6 +38,8 @@ def group() -> None:
 
 
 app.command("backfill")(backfill)
+app.command("rehearse")(migrate_rehearse.rehearse)
+app.command("stats")(migrate_stats.stats)
 
 
 @app.command()
@@ -142,7 +144,7 @@ def lint(
         switched_on=loaded.switched_on,
         severity=loaded.severity,
     )
-    scripts = source.with_names(_scripts(paths, stdin_name))
+    scripts = source.with_names(migrations.read(paths, stdin_name))
     if diff_base is not None:
         options.changed = since(diff_base, scripts)
     result = engine.examine(scripts, options)
@@ -160,26 +162,6 @@ def lint(
             quiet=quiet,
         )
     raise typer.Exit(deliver(report, fmt=fmt, outputs=output, fail_on=fail_on, verbose=verbose))
-
-
-def _scripts(paths: list[str] | None, stdin_name: str) -> list[Script]:
-    from dbkit.postgres.migrate import source
-
-    if not paths:
-        raise UsageError("no migrations are named", hint="give files, folders, alembic.ini, or - for standard input")
-    scripts: list[Script] = []
-    for name in paths:
-        path = Path(name)
-        if name == "-":
-            scripts.append(source.make(stdin_name, source.decode(sys.stdin.buffer.read(), stdin_name)))
-            continue
-        from dbkit.postgres.migrate import alembic_source
-
-        if path.exists() and alembic_source.is_alembic(path):
-            scripts += alembic_source.read(path)
-        else:
-            scripts += source.read_paths([path])
-    return scripts
 
 
 def _carets(result: Result, *, quiet: bool) -> None:

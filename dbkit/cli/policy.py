@@ -39,8 +39,9 @@ def check(
 def schema(
     report: Annotated[bool, typer.Option("--report", help="The JSON report's schema instead.")] = False,
     plan: Annotated[bool, typer.Option("--plan", help="The plan file's schema instead.")] = False,
+    stats: Annotated[bool, typer.Option("--stats", help="The schema of `dbkit migrate stats` files instead.")] = False,
 ) -> None:
-    """Print a JSON Schema: of policy files, of the JSON report, or of plans.
+    """Print a JSON Schema: of policy files, of the JSON report, of plans, or of statistics.
 
     Examples:
       dbkit policy schema > policies/schema.json
@@ -52,6 +53,10 @@ def schema(
         from dbkit.report.schema import REPORT
 
         data: object = REPORT
+    elif stats:
+        from dbkit.postgres.migrate.stats_schema import STATS
+
+        data = STATS
     elif plan:
         from dbkit.plan import Plan
 

@@ -50,11 +50,8 @@ class Query:
     line: int
     sql: str
     tallies: dict[str, Tally] = field(default_factory=lambda: {p: Tally() for p in PHASES})
-
-    @property
-    def cached_plan(self) -> bool:
-        """Whether it failed because its prepared plan no longer fits."""
-        return any(t.sqlstate == "0A000" and "cached plan" in t.error for t in self.tallies.values())
+    again: bool = False
+    """It failed for its prepared plan only: prepared anew after the migration, it worked."""
 
 
 def read(version: str, file: Path) -> list[Query]:
@@ -102,6 +99,11 @@ class Application:
         for thread in self._threads:
             thread.join()
 
+    def prepare_again(self) -> None:
+        """Look which of the queries that fail now would work in a session that prepares them anew."""
+        for session in self._sessions.values():
+            session.prepare_again()
+
     def close(self) -> None:
         """End the sessions."""
         self.stop()
@@ -127,6 +129,22 @@ class _Session:
         with self._lock:
             for number, query in enumerate(self._queries):
                 self._one(number, query, phase, position)
+
+    def prepare_again(self) -> None:
+        with self._lock:
+            self._connection.execute("deallocate all")
+            self._calls.clear()
+            for number, query in enumerate(self._queries):
+                if not query.tallies["after"].failed:
+                    continue
+                try:
+                    self._connection.execute("begin")
+                    self._connection.execute(cast(LiteralString, self._prepare(number, query)))
+                    query.again = True
+                except psycopg.Error:
+                    query.again = False
+                finally:
+                    self._connection.execute("rollback")
 
     def close(self) -> None:
         with self._lock:
@@ -157,7 +175,8 @@ class _Session:
             "select parameter_types::text[] from pg_catalog.pg_prepared_statements where name = %s", [name]
         ).fetchone()
         values = [_sample(kind) for kind in (row[0] if row else ())]
-        self._calls[number] = f"execute {name}{f' ({', '.join(values)})' if values else ''}"
+        given = f" ({', '.join(values)})" if values else ""
+        self._calls[number] = f"execute {name}{given}"
         return self._calls[number]
 
 

@@ -1,9 +1,10 @@
-"""Expressions over the row number `i` that may fill a column, the likeliest first; which of them do, the server says."""
+"""Expressions over the row number `i` that may fill a column, the likeliest first; the server says which of them do."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from decimal import Decimal
+from itertools import pairwise
 from typing import Final
 
 from dbkit.postgres.migrate.names import literal
@@ -74,7 +75,7 @@ def _numbers(column: Column, hints: Hints, rows: int) -> Iterator[str]:
                 yield _between(low, high)
     if not whole:
         yield "(i % 1000) / 1000.0"
-        for low, high in zip(known, known[1:], strict=False):
+        for low, high in pairwise(known):
             yield f"{low} + ({high - low}) * ((i % 998) + 1) / 1000.0"
     for number in known:
         yield f"{number} + i"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from typing import Final
 
 from dbkit.errors import UsageError
@@ -37,7 +37,11 @@ class Choice:
     pending: tuple[Script, ...]
     one_transaction: bool = False
     """Alembic runs all pending revisions in one transaction, unless its env.py says otherwise."""
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+
+    def without_history(self) -> Choice:
+        """The same, on a schema that holds the history already."""
+        return replace(self, history=())
 
 
 def choose(scripts: Sequence[Script], wish: Wish) -> Choice:
@@ -75,14 +79,16 @@ def _position(scripts: Sequence[Script], wanted: str) -> int:
     loose = [
         n
         for n, s in enumerate(scripts)
-        if (rev := revision(s)) and rev.startswith(wanted) or s.path is not None and s.path.name.startswith(wanted)
+        if ((rev := revision(s)) and rev.startswith(wanted)) or (s.path is not None and s.path.name.startswith(wanted))
     ]
     found = exact or loose
     if len(found) == 1:
         return found[0]
     known = ", ".join(revision(s) or s.file for s in scripts[-5:])
     if found:
-        raise UsageError(f"--from {wanted} fits {len(found)} migrations", hint=f"write more of it; the last are {known}")
+        raise UsageError(
+            f"--from {wanted} fits {len(found)} migrations", hint=f"write more of it; the last are {known}"
+        )
     raise UsageError(f"no migration is called {wanted}", hint=f"--from names what is deployed; the last are {known}")
 
 

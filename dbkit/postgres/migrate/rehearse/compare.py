@@ -41,7 +41,8 @@ def compare(found: Sequence[tuple[Found, Finding]], outcome: Outcome, shown: fro
     disagreements: list[Disagreement] = []
     named: dict[int, list[Finding]] = {}
     empty = {str(s.table) for s in outcome.sown if not s.rows}
-    for one, finding in found:
+    for one, linted in found:
+        finding = linted
         position = _position(one, outcome.seen)
         seen = outcome.seen[position] if position is not None else None
         if position is not None and seen is not None:
@@ -121,7 +122,9 @@ def _unnamed(seen: Observation, named: Sequence[Finding], outcome: Outcome) -> t
         *((name, "read it from end to end") for name in seen.scanned),
     ]
     grave = [
-        (name, what) for name, what in worked if name in before and seen.taken.get(name, Mode.ACCESS_SHARE) >= Mode.SHARE
+        (name, what)
+        for name, what in worked
+        if name in before and seen.taken.get(name, Mode.ACCESS_SHARE) >= Mode.SHARE
     ]
     if not grave or any(_is_hazard(f) for f in named):
         return "", ""

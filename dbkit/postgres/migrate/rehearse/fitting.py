@@ -1,4 +1,4 @@
-"""Chooses an expression for every column of a table: the server itself says whether the checks accept what comes out."""
+"""Chooses an expression for every column of a table: the server itself says whether the checks accept its values."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Fitter:
             if column.name in self.fixed:
                 chosen[column.name] = [self.fixed[column.name]]
                 continue
-            own = [c for c, names in reads.items() if names == {column.name}]
+            own = [c for c, names in reads.items() if names == frozenset((column.name,))]
             near = [c for c, names in reads.items() if column.name in names]
             chosen[column.name] = self._alone(column, own, hints.of(near), free=not near)
         expressions = {name: found[0] for name, found in chosen.items()}
@@ -135,9 +135,7 @@ def source(shape: Shape, expressions: dict[str, str], numbers: str) -> str:
     listed = ", ".join(f"{text} as {quote(name)}" for name, text in expressions.items())
     inner = f"(select {listed or 'i'} from {numbers} as i)"
     made = [
-        c
-        for c in shape.columns
-        if c.generated and c.default and _named(c.default, shape.columns) <= expressions.keys()
+        c for c in shape.columns if c.generated and c.default and _named(c.default, shape.columns) <= expressions.keys()
     ]
     if made:
         more = ", ".join(f"({c.default})::{c.type} as {c.sql}" for c in made)

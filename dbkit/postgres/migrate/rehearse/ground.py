@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, LiteralString, cast
@@ -67,7 +67,7 @@ class Ground:
 
 
 @contextmanager
-def prepare(major: int) -> Iterator[Ground]:
+def prepare(major: int) -> Generator[Ground]:
     """A ground on PostgreSQL `major`. Raises Unavailable (exit 3) with every way that was tried."""
     with _server(major) as server:
         keeper = psycopg.connect(server.dsn, autocommit=True, application_name="dbkit rehearse: keeper")

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import random
+import hashlib
 import re
 from dataclasses import dataclass, field
 from decimal import Decimal
-from re import _constants as codes  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
-from re import _parser as parser  # pyright: ignore[reportAttributeAccessIssue, reportUnknownVariableType]
+from importlib import import_module
 from typing import Any, Final, cast
 
 from dbkit.errors import UsageError
 from dbkit.postgres import ddl
 
+# Python's own reader of regular expressions: it has no public name, and writing another would be the greater risk.
+parser: Final[Any] = import_module("re._parser")
+codes: Final[Any] = import_module("re._constants")
 _SAMPLES: Final = 24
 _MOST_REPEATS: Final = 3
 
@@ -76,17 +78,34 @@ def _constant(node: Any) -> str | None:
     return None
 
 
+class _Dice:
+    """The same choices in every run, and hardly ever the same twice in a row."""
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def randint(self, low: int, high: int) -> int:
+        """A number of the range, both ends included."""
+        self._turn += 1
+        digest = hashlib.sha256(str(self._turn).encode()).digest()
+        return low + int.from_bytes(digest[:4], "big") % (high - low + 1)
+
+    def choice(self, offered: Any) -> Any:
+        """One of a sequence."""
+        return offered[self.randint(0, len(offered) - 1)]
+
+
 def from_pattern(pattern: str) -> list[str]:
     """Some texts that a regular expression accepts; none when it uses what Python's grammar does not know."""
     try:
-        tree: Any = parser.parse(pattern.replace("[[:alpha:]]", "[a-z]").replace("[[:digit:]]", "[0-9]"))  # pyright: ignore[reportUnknownMemberType]
+        tree: Any = parser.parse(pattern.replace("[[:alpha:]]", "[a-z]").replace("[[:digit:]]", "[0-9]"))
     except (re.error, OverflowError, RecursionError):
         return []
-    dice = random.Random(pattern)
+    dice = _Dice()
     return list(dict.fromkeys("".join(_piece(op, held, dice) for op, held in tree) for _ in range(_SAMPLES)))
 
 
-def _piece(op: Any, held: Any, dice: random.Random) -> str:
+def _piece(op: Any, held: Any, dice: _Dice) -> str:
     if op is codes.LITERAL:
         return chr(held)
     if op is codes.NOT_LITERAL:
@@ -107,7 +126,7 @@ def _piece(op: Any, held: Any, dice: random.Random) -> str:
     return ""  # anchors and look-arounds take no place
 
 
-def _member(held: Any, dice: random.Random) -> str:
+def _member(held: Any, dice: _Dice) -> str:
     chosen = [x for x in held if x[0] is not codes.NEGATE]
     if len(chosen) < len(held):  # a negated set
         refused = {chr(c) for op, c in chosen if op is codes.LITERAL}
@@ -118,7 +137,9 @@ def _member(held: Any, dice: random.Random) -> str:
     if op is codes.RANGE:
         return chr(dice.randint(value[0], value[1]))
     if op is codes.CATEGORY:
-        return {codes.CATEGORY_DIGIT: dice.choice("0123456789"), codes.CATEGORY_SPACE: " "}.get(value, dice.choice("abc7"))
+        return {codes.CATEGORY_DIGIT: dice.choice("0123456789"), codes.CATEGORY_SPACE: " "}.get(
+            value, dice.choice("abc7")
+        )
     return chr(value) if op is codes.LITERAL else "a"
 
 

@@ -60,9 +60,7 @@ def predict(
     seen: Sequence[Observation], timings: Sequence[Timing], stats: Stats, known: Mapping[str, Name]
 ) -> list[Prediction | None]:
     """One prediction a statement; None where the production size of a table it works on is not known."""
-    return [
-        _one(position, one, timings, stats, known) if not one.error else None for position, one in enumerate(seen)
-    ]
+    return [_one(position, one, timings, stats, known) if not one.error else None for position, one in enumerate(seen)]
 
 
 def _one(
@@ -109,9 +107,7 @@ def _scaled(runs: list[tuple[TableSize, float]], rows: int, wide: int, *, sorts:
     )
 
 
-def held(
-    seen: Sequence[Observation], predictions: Sequence[Prediction | None], position: int
-) -> Prediction | None:
+def held(seen: Sequence[Observation], predictions: Sequence[Prediction | None], position: int) -> Prediction | None:
     """From this statement to the end of its transaction; None where one of them is not known."""
     total = Prediction(0.0, 0.0, 0.0)
     for number in range(position, len(seen)):
@@ -124,8 +120,6 @@ def held(
     return total
 
 
-def of_hold(
-    hold: Hold, seen: Sequence[Observation], predictions: Sequence[Prediction | None]
-) -> Prediction | None:
+def of_hold(hold: Hold, seen: Sequence[Observation], predictions: Sequence[Prediction | None]) -> Prediction | None:
     """How long a lock would be held."""
     return held(seen, predictions, hold.statement) if 0 <= hold.statement < len(seen) else None

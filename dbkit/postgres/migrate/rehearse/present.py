@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from dbkit.exhibits import Exhibit, Lane, Span, Table, Text, Timeline, Tone
 from dbkit.model import Evidence, Finding, Fix, Json, Location, Passed, Report, Severity, Skipped, TargetInfo
 from dbkit.postgres.migrate import lint
-from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.rehearse import predict
 from dbkit.postgres.migrate.rehearse.compare import Comparison, compare
-from dbkit.postgres.migrate.rehearse.observed import Observation
+from dbkit.postgres.migrate.rehearse.pictures import exhibits
 from dbkit.postgres.migrate.rehearse.rehearsal import Outcome
-from dbkit.postgres.migrate.rehearse.rules import REHEARSAL_RULES, RehearsalRule, Scene, Sight, interval
+from dbkit.postgres.migrate.rehearse.rules import REHEARSAL_RULES
+from dbkit.postgres.migrate.rehearse.scene import RehearsalRule, Scene, Sight
 from dbkit.postgres.migrate.rules import MigrationRule
 from dbkit.rules import Selection
-from dbkit.sizes import format_seconds
 
 COMMAND: Final = "migrate rehearse"
-SHOWN_SQL: Final = 72
 
 
 @dataclass(slots=True)
@@ -28,8 +25,8 @@ class View:
     """What decides which findings are shown, and how severe they are."""
 
     selection: Selection
-    switched_on: lint.Callable[[MigrationRule | RehearsalRule], bool | None]
-    severity: lint.Callable[[MigrationRule | RehearsalRule, Severity | None], Severity]
+    switched_on: Callable[[MigrationRule | RehearsalRule], bool | None]
+    severity: Callable[[MigrationRule | RehearsalRule, Severity | None], Severity]
     max_stall: float | None = None
 
 
@@ -45,7 +42,7 @@ def report(outcomes: Sequence[Outcome], linted: Sequence[lint.Result], view: Vie
         lints.append(judged)
         scene = Scene(outcome, view.max_stall, judged.disagreements, tuple(outcomes[:position]))
         for rule in rules:
-            reason = _not_looked(rule, scene)
+            reason = _not_looked(rule, scene, len(outcomes))
             if reason:
                 skipped.append(Skipped(rule.id, outcome.target, reason))
                 continue
@@ -60,7 +57,7 @@ def report(outcomes: Sequence[Outcome], linted: Sequence[lint.Result], view: Vie
         passed=tuple(passed),
         skipped=tuple(skipped),
         extra=_extra(outcomes, linted),
-        exhibits=tuple(e for o in outcomes for e in _exhibits(o, several=len(outcomes) > 1)),
+        exhibits=tuple(e for o in outcomes for e in exhibits(o, several=len(outcomes) > 1)),
     )
 
 
@@ -78,13 +75,13 @@ def _shown(linted: lint.Result, view: View) -> frozenset[str]:
     return frozenset(wanted)
 
 
-def _not_looked(rule: RehearsalRule, scene: Scene) -> str:
+def _not_looked(rule: RehearsalRule, scene: Scene, versions: int) -> str:
     if rule.id == "migrate.application-query-fails" and not scene.outcome.queries:
         return "no queries were given: --app-sql, --app-sql-new"
     if rule.id == "migrate.stall-over-budget" and scene.max_stall is None:
         return "no budget was given: --max-stall 250ms"
-    if rule.id == "migrate.versions-differ" and not scene.others:
-        return "only compared with the versions before it: --pg 15,18"
+    if rule.id == "migrate.versions-differ" and versions < 2:
+        return "one version was rehearsed: --pg 15,18 compares two"
     return ""
 
 
@@ -132,7 +129,7 @@ def _merged(lints: Sequence[Comparison]) -> list[Finding]:
 
 
 def _extra(outcomes: Sequence[Outcome], linted: Sequence[lint.Result]) -> dict[str, Json]:
-    first = linted[0].report.extra if linted else {}
+    first: Mapping[str, Json] = linted[0].report.extra if linted else {}
     return {
         "statements": [_statement(o, n) for o in outcomes for n in range(len(o.seen))],
         "rehearsals": [_rehearsal(o) for o in outcomes],
@@ -211,156 +208,3 @@ def _rehearsal(outcome: Outcome) -> dict[str, Json]:
         ],
         "notes": list(outcome.notes),
     }
-
-
-def _exhibits(outcome: Outcome, *, several: bool) -> list[Exhibit]:
-    on = f" on PostgreSQL {outcome.version}"
-    made: list[Exhibit] = [_statements(outcome, on)]
-    if outcome.holds:
-        made.append(_timeline(outcome, on))
-    if outcome.queries:
-        made.append(_queries(outcome, on))
-    short = [s for s in outcome.sown if s.rows < s.wanted]
-    rows = [(str(s.table), f"{s.rows:,}", f"{s.wanted:,}", s.reason) for s in (short or outcome.sown)]
-    if rows and not several or short:
-        title = f"Tables with fewer rows than wanted{on}" if short else f"Seeded rows{on}"
-        made.append(Table(title, ("table", "rows", "wanted", "why"), tuple(rows), numeric=frozenset(("rows", "wanted"))))
-    if outcome.notes or outcome.unsized:
-        sentences = [*outcome.notes]
-        if outcome.unsized:
-            sentences.append(f"the statistics know no size of {', '.join(outcome.unsized)}")
-        made.append(Text(f"Notes{on}", ". ".join(s[:1].upper() + s[1:] for s in sentences) + "."))
-    return made
-
-
-def _statements(outcome: Outcome, on: str) -> Table:
-    predicted = bool(outcome.predictions)
-    columns = ("at", "statement", "lock", "held", "does", *(("at production size",) if predicted else ()))
-    rows = [
-        (
-            f"{s.file}:{s.line}",
-            _short(s.sql),
-            _locks(s, outcome),
-            format_seconds(s.held) if s.locks else "",
-            _does(s),
-            *((_predicted(outcome, n),) if predicted else ()),
-        )
-        for n, s in enumerate(outcome.seen)
-    ]
-    note = "Locks are held to the end of the transaction. "
-    if predicted:
-        note += (
-            "Predictions rest on times measured in this run, on this machine, with the tables in memory; a cold table"
-            " takes what its storage takes."
-        )
-    return Table(
-        f"Statements{on}", columns, tuple(rows), note=note.strip(), numeric=frozenset(("held",)), headline=True
-    )
-
-
-def _short(sql: str) -> str:
-    flat = " ".join(sql.split())
-    return flat if len(flat) <= SHOWN_SQL else f"{flat[: SHOWN_SQL - 3]}..."
-
-
-def _locks(seen: Observation, outcome: Outcome) -> str:
-    """Table locks, the strongest first; those on indexes are in the JSON."""
-    shown = [
-        (name, mode)
-        for name, mode in sorted(seen.locks.items(), key=lambda x: (-x[1], x[0]))
-        if name not in outcome.before or not outcome.before[name].is_index
-    ]
-    by_mode: dict[Mode, list[str]] = {}
-    for name, mode in shown:
-        by_mode.setdefault(mode, []).append(name)
-    return "; ".join(f"{mode.words} on {', '.join(names)}" for mode, names in by_mode.items()) or "none"
-
-
-def _does(seen: Observation) -> str:
-    if seen.error:
-        return f"FAILS: {seen.error}"
-    parts = [f"rewrites {', '.join(seen.rewritten)}"] if seen.rewritten else []
-    parts += [f"reads {', '.join(seen.scanned)}"] if seen.scanned else []
-    made = [b for b in seen.built if b not in seen.rewritten]
-    parts += [f"builds {', '.join(made)}"] if made else []
-    if seen.proved and not seen.scanned:
-        parts.append("checks nothing: proved by constraints")
-    if seen.waited >= 0.005:
-        parts.append(f"waited {format_seconds(seen.waited)}")
-    return "; ".join(parts) or "brief"
-
-
-def _predicted(outcome: Outcome, position: int) -> str:
-    seen = outcome.seen[position]
-    if seen.error:
-        return ""
-    own = outcome.predictions[position]
-    if own is None:
-        return "size not known"
-    words = interval(own) if seen.work or seen.tables else "as here"
-    held = predict.held(outcome.seen, outcome.predictions, position)
-    if held is not None and seen.locks and held.likely > own.likely * 1.5 and held.likely - own.likely > 0.01:
-        words += f"; lock held {format_seconds(held.likely)}"
-    return words
-
-
-_TONES: Final[dict[Mode, Tone]] = {Mode.ACCESS_EXCLUSIVE: "bad", Mode.EXCLUSIVE: "warn", Mode.SHARE_ROW_EXCLUSIVE: "warn",
-                                   Mode.SHARE: "warn"}  # fmt: skip
-
-
-def _timeline(outcome: Outcome, on: str) -> Timeline:
-    """One lane a relation, coloured by what its lock keeps out; below them the probes that had to wait."""
-    start = min((s.start for s in outcome.seen), default=0.0)
-    lanes: list[Lane] = []
-    tables = [h.relation for h in sorted(outcome.holds, key=lambda h: (-h.mode, h.start))]
-    for relation in dict.fromkeys(tables):
-        if relation in outcome.before and outcome.before[relation].is_index:
-            continue
-        spans = tuple(
-            Span(
-                max(h.start - start, 0.0),
-                h.end - start,
-                f"{h.mode.words} {_taken_at(outcome, h.statement)}",
-                _TONES.get(h.mode, "neutral" if h.mode < Mode.SHARE_UPDATE_EXCLUSIVE else "good"),
-            )
-            for h in sorted(outcome.holds, key=lambda h: h.start)
-            if h.relation == relation
-        )
-        lanes.append(Lane(relation, spans))
-    for stall in outcome.stalls:
-        span = Span(
-            max(stall.start - start, 0.0), stall.start + stall.seconds - start, f"{stall.kind} waits", "bad"
-        )
-        lanes.append(Lane(f"{stall.kind} of {stall.relation} waits", (span,)))
-    note = (
-        "Red keeps readers and writers out, amber writers, green only other schema changes and VACUUM. The bars below"
-        " the relations are the longest waits of a probing reader and writer on each table."
-    )
-    if not outcome.stalls:
-        note = note.partition(" The bars")[0] + " No probing reader or writer had to wait."
-    return Timeline(f"Locks{on}", tuple(lanes), note=note)
-
-
-def _taken_at(outcome: Outcome, position: int) -> str:
-    if not 0 <= position < len(outcome.seen):
-        return ""
-    seen = outcome.seen[position]
-    return f"by {seen.file}:{seen.line} {_short(seen.sql)}"
-
-
-def _queries(outcome: Outcome, on: str) -> Table:
-    rows = [
-        (
-            q.version,
-            _short(q.sql),
-            *(f"{t.runs} runs, {t.failed} failed, longest {format_seconds(t.longest)}" for t in q.tallies.values()),
-            next((t.error for t in q.tallies.values() if t.error), ""),
-        )
-        for q in outcome.queries
-    ]
-    return Table(
-        f"Application queries{on}",
-        ("version", "query", "before", "during", "after", "first error"),
-        tuple(rows),
-        headline=True,
-    )

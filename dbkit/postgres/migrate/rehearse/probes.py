@@ -144,11 +144,15 @@ def _in_the_way(probe: _Probe, holds: list[Hold], seen: list[Observation]) -> li
         for h in holds
         if h.relation == str(probe.table)
         and (
-            h.mode >= least
-            or (probe.kind == "writer" and h.mode is Mode.ROW_EXCLUSIVE and _writes(seen, h.statement))
+            h.mode >= least or (probe.kind == "writer" and h.mode is Mode.ROW_EXCLUSIVE and _writes(seen, h.statement))
         )
     ]
 
 
 def _writes(seen: list[Observation], statement: int) -> bool:
-    return 0 <= statement < len(seen) and seen[statement].kind in ("update_stmt", "delete_stmt", "merge_stmt", "do_stmt")
+    return 0 <= statement < len(seen) and seen[statement].kind in (
+        "update_stmt",
+        "delete_stmt",
+        "merge_stmt",
+        "do_stmt",
+    )

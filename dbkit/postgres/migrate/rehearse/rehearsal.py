@@ -97,9 +97,7 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
         )
         large = ground.database(base)
         sown = _seed(ground.dsn(large), statements, _wanted(touched, options, 1))
-        options.progress(
-            f"{name}: {sum(s.rows for s in sown):,} rows in {sum(s.rows > 0 for s in sown)} tables"
-        )
+        options.progress(f"{name}: {sum(s.rows for s in sown):,} rows in {sum(s.rows > 0 for s in sown)} tables")
         timings: list[predict.Timing] = []
         if options.stats is not None:
             small = ground.database(base)
@@ -211,6 +209,7 @@ def _watched(
         if application is not None:
             application.stop()
             application.once("after", len(runner.seen) - 1)
+            application.prepare_again()
         return Outcome(
             major=ground.server.major,
             version=ground.server.version_text,

@@ -16,9 +16,8 @@ from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.found import parse, plain
 from dbkit.postgres.migrate.locks import Mode
-from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.reading import read
-from dbkit.postgres.migrate.rehearse import mentions, notices, state
+from dbkit.postgres.migrate.rehearse import notices, state
 from dbkit.postgres.migrate.rehearse.brakes import Brakes
 from dbkit.postgres.migrate.rehearse.clock import Clock
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation
@@ -85,7 +84,9 @@ class Runner:
                 if watcher is not None:
                     watcher.close()
 
-    def _script(self, connection: psycopg.Connection, watcher: Watcher | None, script: Script, *, keep_open: bool) -> None:
+    def _script(
+        self, connection: psycopg.Connection, watcher: Watcher | None, script: Script, *, keep_open: bool
+    ) -> None:
         parts, problems = parse(script)
         if problems or script.problems:
             first = problems[0] if problems else None
@@ -230,7 +231,7 @@ class Runner:
         *,
         own: bool,
     ) -> None:
-        """Run it in the open block, or in one of its own, which takes the same locks, and look before the block ends."""
+        """Run it in the open block or in one of its own, which takes the same locks; look before the block ends."""
         if own:
             self._begin(connection)
         seen.transaction = self._transaction
@@ -265,7 +266,7 @@ class Runner:
             before = state.look(connection, inside=False)
             self._visible = before.relations
             connection.execute("set client_min_messages = debug1")
-            named = [r for r in _named(statement, before) if r.kind in "rpm"]
+            named = [r for r in state.named(statement, before) if r.kind in "rpm"]
             brakes = Brakes(self.dsn, [r.name for r in named if r.kind in "rp"])
         try:
             sighting = self._execute(connection, watcher, seen, brakes)
@@ -308,22 +309,21 @@ class Runner:
         before: state.State,
         after: state.State,
     ) -> None:
+        if statement.kind == "truncate_stmt":  # new, empty files: nothing was rewritten or read
+            return
         said = notices.read(self._lines)
         seen.proved = said.proved
-        if statement.kind != "truncate_stmt":  # an empty new file is no rewrite
-            found = [r for r in state.rewritten(before, after) if r.oid in self._visible]
-            seen.rewritten = [str(r.name) for r in found]
+        found = [r for r in state.rewritten(before, after) if r.oid in self._visible]
+        seen.rewritten = [str(r.name) for r in sorted(found, key=lambda r: r.is_index)]
         scans = state.scanned(connection, before, after, said, self._visible)
         seen.scanned = [str(r.name) for r in scans if str(r.name) not in seen.rewritten]
         whole = {t for _, t in said.building if any(r.name.name == t for r in self._visible.values())}
         seen.built = [index for index, table in said.building if table in whole]
-        seen.tables = tuple(dict.fromkeys([*_tables(seen.rewritten, before), *(str(r.name) for r in scans)]))
+        seen.tables = tuple(dict.fromkeys([*state.tables_of(seen.rewritten, before), *(str(r.name) for r in scans)]))
 
-    def _locked(
-        self, seen: Observation, statement: ddl.Statement, before: state.State, after: state.State
-    ) -> None:
+    def _locked(self, seen: Observation, statement: ddl.Statement, before: state.State, after: state.State) -> None:
         """Locks it took, and those held from earlier on what it names."""
-        named = {r.oid for r in _named(statement, before)}
+        named = {r.oid for r in state.named(statement, before)}
         for oid, mode in after.locks.items():
             relation = before.relations.get(oid) or self._visible.get(oid)
             if mode > before.locks.get(oid, Mode(1)):
@@ -343,32 +343,6 @@ class Runner:
         elif mode > held[0]:
             self.holds.append(Hold(name, held[0], held[1], since, held[2]))
             self._taken[name] = (mode, since, position)
-
-
-def _named(statement: ddl.Statement, before: state.State) -> list[Relation]:
-    """Relations the statement names, with the tables of the indexes it names."""
-    found: dict[int, Relation] = {}
-    for name in mentions.relations(statement):
-        for relation in before.relations.values():
-            if relation.name.name == name.name and name.schema in ("", relation.name.schema):
-                found[relation.oid] = relation
-                table = before.relations.get(relation.table_oid) if relation.table_oid else None
-                if table is not None:
-                    found[table.oid] = table
-    return list(found.values())
-
-
-def _tables(names: list[str], before: state.State) -> list[str]:
-    """Of names, the tables; for an index, the one it is on."""
-    by_name = {str(r.name): r for r in before.relations.values()}
-    found: list[str] = []
-    for name in names:
-        relation = by_name.get(name)
-        if relation is not None and relation.table_oid is not None:
-            relation = before.relations.get(relation.table_oid)
-        if relation is not None:
-            found.append(str(relation.name))
-    return found
 
 
 def _words(error: psycopg.Error) -> str:

@@ -29,8 +29,11 @@ class Sown:
 
 @dataclass(slots=True)
 class Seeder:
-    """Fills the tables of one database. `wanted` gives the rows of a table, whose topmost
-    partitioned parent (or itself) it is told too; `wishes` amends what was read of the tables."""
+    """Fills the tables of one database.
+
+    `wanted` gives the rows of a table, whose topmost partitioned parent (or itself) it is told too; `wishes` amends
+    what was read of the tables.
+    """
 
     connection: psycopg.Connection
     wanted: Callable[[Name, Name], int]
@@ -76,8 +79,8 @@ class Seeder:
             order.append(oid)
 
         # Hard keys first: a wished one must not turn a chain into a cycle entered at the wrong end.
-        for oid in leaves:
-            leaves[oid].keys.sort(key=lambda k: k.soft)
+        for leaf in leaves.values():
+            leaf.keys.sort(key=lambda k: k.soft)
         for oid in leaves:
             enter(oid)
         return order
@@ -103,7 +106,7 @@ class Seeder:
         if held or not wanted:
             self._done.add(table.oid)
             return Sown(table.name, held, held)
-        fixed, reason = self._references(table, wanted)
+        fixed, reason = self._references(table)
         if reason:
             return Sown(table.name, 0, wanted, reason)
         fit = Fitter(self.connection, table, wanted, fixed).fit()
@@ -118,7 +121,9 @@ class Seeder:
 
     def _insert(self, table: Shape, fit: Fit, wanted: int) -> None:
         names = [c for c in table.columns if not c.generated]
-        numbers = wanted if fit.share >= 0.999 else min(int(wanted / max(fit.share, 0.05) * 1.2) + 1, wanted * _MOST_TRIED)
+        numbers = (
+            wanted if fit.share >= 0.999 else min(int(wanted / max(fit.share, 0.05) * 1.2) + 1, wanted * _MOST_TRIED)
+        )
         where = " and ".join(f"(({check}) is not false)" for check in fit.checks)
         query = (
             f"insert into {table.name.sql} ({', '.join(c.sql for c in names)}) overriding system value"
@@ -131,7 +136,7 @@ class Seeder:
         except psycopg.errors.FeatureNotSupported:
             self._run(query)
 
-    def _references(self, table: Shape, wanted: int) -> tuple[dict[str, str], str]:
+    def _references(self, table: Shape) -> tuple[dict[str, str], str]:
         """Expressions of the columns that foreign keys tie, or why there are none."""
         fixed: dict[str, str] = {}
         for number, key in enumerate(table.keys):
@@ -179,8 +184,7 @@ class Seeder:
         where = " and ".join(tied) if tied else f"k.dbkit_n = 1 + (i - 1) % {count}"
         for column in left:
             fixed[column] = (
-                f"(select k.{quote(pairs[column])} from {copy} as k where {where}"
-                f" limit 1)::{table.column(column).type}"
+                f"(select k.{quote(pairs[column])} from {copy} as k where {where} limit 1)::{table.column(column).type}"
             )
         return ""
 
@@ -193,15 +197,17 @@ class Seeder:
             if other.name not in fixed:
                 fitted = Fitter(self.connection, table, self._wanted(table), {}).fit().expressions
                 fixed[other.name] = fitted[other.name]
-            fixed[mine] = fixed[other.name] if column.not_null or mine == theirs else f"({fixed[other.name]})::{column.type}"
+            fixed[mine] = (
+                fixed[other.name] if column.not_null or mine == theirs else f"({fixed[other.name]})::{column.type}"
+            )
 
     def _mend(self) -> None:
         """Give the columns that a cycle left NULL a row to point at."""
         for key in self._late:
             child, parent = self._tables[key.child], self._tables[key.parent]
-            if len(key.columns) > 1 or not self._count(parent):
+            if len(key.columns) != 1 or not self._count(parent):
                 continue
-            mine, theirs = quote(key.columns[0]), quote(key.parent_columns[0])
+            mine, theirs = (quote(name) for name in (*key.columns, *key.parent_columns))
             try:
                 self._run(
                     f"update {child.name.sql} set {mine} ="

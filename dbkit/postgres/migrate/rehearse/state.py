@@ -8,9 +8,11 @@ from typing import Final
 import psycopg
 
 from dbkit import assets
+from dbkit.postgres import ddl
 from dbkit.postgres.connect import fetch
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.rehearse import mentions
 from dbkit.postgres.migrate.rehearse.notices import Said
 from dbkit.postgres.migrate.rehearse.observed import MODES, Relation
 
@@ -24,10 +26,6 @@ class State:
     relations: dict[int, Relation]
     locks: dict[int, Mode]
     scans: dict[int, int]
-
-    def named(self, name: Name) -> Relation | None:
-        """The relation of a name."""
-        return next((r for r in self.relations.values() if r.name == name), None)
 
 
 def look(connection: psycopg.Connection, *, inside: bool) -> State:
@@ -80,3 +78,29 @@ def scanned(
         if rows > before.scans.get(oid, 0) and oid in visible and visible[oid].kind in _TABLES:
             found[oid] = visible[oid]
     return [r for r in found.values() if r.kind != "p"]
+
+
+def named(statement: ddl.Statement, before: State) -> list[Relation]:
+    """Relations the statement names, with the tables of the indexes it names."""
+    found: dict[int, Relation] = {}
+    for name in mentions.relations(statement):
+        for relation in before.relations.values():
+            if relation.name.name == name.name and name.schema in ("", relation.name.schema):
+                found[relation.oid] = relation
+                table = before.relations.get(relation.table_oid) if relation.table_oid else None
+                if table is not None:
+                    found[table.oid] = table
+    return list(found.values())
+
+
+def tables_of(names: list[str], before: State) -> list[str]:
+    """Of names, the tables; for an index, the one it is on."""
+    by_name = {str(r.name): r for r in before.relations.values()}
+    found: list[str] = []
+    for name in names:
+        relation = by_name.get(name)
+        if relation is not None and relation.table_oid is not None:
+            relation = before.relations.get(relation.table_oid)
+        if relation is not None:
+            found.append(str(relation.name))
+    return found

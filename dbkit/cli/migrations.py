@@ -1,0 +1,33 @@
+"""The migrations a command is given: files, folders, Alembic revisions or standard input."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dbkit.errors import UsageError
+
+if TYPE_CHECKING:
+    from dbkit.postgres.migrate.source import Script
+
+
+def read(paths: list[str] | None, stdin_name: str) -> list[Script]:
+    """The scripts in the order in which they run. Raises UsageError."""
+    from dbkit.postgres.migrate import source
+
+    if not paths:
+        raise UsageError("no migrations are named", hint="give files, folders, alembic.ini, or - for standard input")
+    scripts: list[Script] = []
+    for name in paths:
+        path = Path(name)
+        if name == "-":
+            scripts.append(source.make(stdin_name, source.decode(sys.stdin.buffer.read(), stdin_name)))
+            continue
+        from dbkit.postgres.migrate import alembic_source
+
+        if path.exists() and alembic_source.is_alembic(path):
+            scripts += alembic_source.read(path)
+        else:
+            scripts += source.read_paths([path])
+    return scripts
