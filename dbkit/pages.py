@@ -67,7 +67,7 @@ How it runs
                     A CONCURRENTLY form is held back by short locks of ours until its own are seen; that time is not
                     counted. ACCESS SHARE, and what nobody else can see yet, are left out
   rewrites, scans   by the files of tables and indexes, the server's own debug lines, and its counters
-  probes            a reader and a writer on up to eight touched tables; their waits are shown where a lock explains them
+  probes            a reader and a writer on up to eight touched tables; waits count where a lock explains them
   --app-sql         the running version's queries, prepared once: must work before, during and after. $1, $2 get values
   --app-sql-new     the next version's: must work after
 

@@ -1,5 +1,6 @@
 -- Every table with its size, its rows as the planner knows them, and counters of what was read and written so far.
--- No value of any row is read. Rights: none; counters and sizes need nothing beyond connecting. Versions: 14 and newer.
+-- No value of any row is read.
+-- Rights: none; counters and sizes need nothing beyond connecting. Versions: 14 and newer.
 select
   c.oid::bigint as oid,
   n.nspname::text as schema,
