@@ -21,7 +21,7 @@ from dbkit.postgres import ddl
 from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.source import Script, blank
 
-_PREFIX: Final = "dbkit_rehearsal_"
+PREFIX: Final = "dbkit_rehearsal_"
 # autovacuum would hold locks of its own and count as somebody in the way.
 _SETTINGS: Final = {"autovacuum": "off", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
 _ROLE: Final = re.compile(r'role "(.+)" does not exist')
@@ -44,7 +44,7 @@ class Ground:
 
     def database(self, source: str = "template0") -> str:
         """A new database, a copy of another; its name."""
-        name = f"{_PREFIX}{secrets.token_hex(6)}"
+        name = f"{PREFIX}{secrets.token_hex(6)}"
         # Whoever sweeps leaves a database alone while somebody holds this lock, which ends with our session.
         self.keeper.execute("select pg_advisory_lock(%s)", [_number(name)])
         databases.create(self.server, name, source=source)
@@ -91,7 +91,7 @@ def _server(major: int) -> PostgresServer:
 
 def _sweep(ground: Ground) -> None:
     """Drop databases of rehearsals that were killed: nobody holds their lock any more."""
-    names = ground.keeper.execute("select datname from pg_database where datname like %s", [f"{_PREFIX}%"]).fetchall()
+    names = ground.keeper.execute("select datname from pg_database where datname like %s", [f"{PREFIX}%"]).fetchall()
     for (name,) in names:
         taken = ground.keeper.execute("select pg_try_advisory_lock(%s)", [_number(name)]).fetchone()
         if taken and taken[0]:
