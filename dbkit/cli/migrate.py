@@ -10,6 +10,7 @@ import typer
 
 from dbkit.cli import migrate_rehearse, migrate_stats, migrations
 from dbkit.cli.migrate_backfill import backfill
+from dbkit.cli.migrate_verify import verify
 from dbkit.cli.options import (
     Baseline,
     Config,
@@ -40,6 +41,7 @@ def group() -> None:
 app.command("backfill")(backfill)
 app.command("rehearse")(migrate_rehearse.rehearse)
 app.command("stats")(migrate_stats.stats)
+app.command("verify")(verify)
 
 
 @app.command()

@@ -80,6 +80,7 @@ class BackfillJob:
         plan: dict[str, Json] = {**asdict(self._fill), "columns": list(self._fill.columns)}
         return {
             "work": state.work_of(self._fill),
+            "change": self._fill.change,
             "plan": plan,
             "ours": self._ours,
             "workers": self._knobs.workers,

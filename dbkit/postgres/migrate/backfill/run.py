@@ -13,7 +13,7 @@ from dbkit.exhibits import Table
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Fix, Json, Passed, Report, Severity, TargetInfo
 from dbkit.postgres.catalog import quoted
-from dbkit.postgres.connect import Connection, connect, explain, require_supported, server
+from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate.backfill import state
 from dbkit.postgres.migrate.backfill.job import BackfillJob, Knobs
@@ -46,7 +46,7 @@ def fill(
     """
     how = knobs or Knobs()
     with connect(target, purpose="backfill") as connection:
-        preflight(connection)
+        version = preflight(connection).version_text
         store = PostgresStore(connection, resume=how.resume)
         store.prepare()
         state.prepare(connection)
@@ -58,7 +58,6 @@ def fill(
             seen[:] = [replace(record, done=tick.done, total=tick.total, note=tick.note)]
             progress(record, tick)
 
-        version = server(connection).version_text
         error: DbkitError | None = None
         try:
             run(job, store, Hooks(progress=follow, deadline=how.deadline))
@@ -98,8 +97,8 @@ def spec_of(held: Mapping[str, Any]) -> BackfillSpec:
     return BackfillSpec(columns=columns, **plan)
 
 
-def preflight(connection: Connection) -> None:
-    """Raise Refused where a backfill cannot be: on a standby, through a pooler, on an old server."""
+def preflight(connection: Connection) -> Server:
+    """The server. Raises Refused where a backfill cannot be: on a standby, through a pooler, on an old version."""
     found = server(connection)
     require_supported(found)
     if found.in_recovery:
@@ -109,6 +108,7 @@ def preflight(connection: Connection) -> None:
             "this connection goes through a pooler: timeouts and locks of a session would not hold",
             hint="connect to PostgreSQL itself, usually port 5432",
         )
+    return found
 
 
 def _report(

@@ -30,34 +30,43 @@ class Survey:
     sample: list[str] = field(default_factory=list[str])
 
 
-def survey(connection: Connection, spec: BackfillSpec, table: Table) -> Generator[Survey, None, Survey]:
-    """Count over all leaves; yields after each chunk. The session must have row_security off and no short timeout."""
+def survey(
+    connection: Connection, spec: BackfillSpec, table: Table, *, condition: str = ""
+) -> Generator[Survey, None, Survey]:
+    """Count over all leaves the rows that are pending (or meet another condition); yields after each chunk.
+
+    The session must have row_security off and no short timeout.
+    """
     found = Survey(total=sum(leaf.pages for leaf in table.leaves))
     for leaf in table.leaves:
         for start in range(0, leaf.pages, CHUNK):
             stop = min(leaf.pages, start + CHUNK)
-            _chunk(connection, spec, leaf, start, stop, found)
+            _chunk(connection, spec, condition or spec.pending, leaf, start, stop, found)
             found.pages += stop - start
             yield found
     return found
 
 
-def _chunk(connection: Connection, spec: BackfillSpec, leaf: Leaf, start: int, stop: int, found: Survey) -> None:
+def _chunk(
+    connection: Connection, spec: BackfillSpec, condition: str, leaf: Leaf, start: int, stop: int, found: Survey
+) -> None:
     where = sql.SQL("ctid >= ({})::tid and ctid < ({})::tid").format(
         sql.Literal(f"({start},0)"), sql.Literal(f"({stop},0)")
     )
     query = sql.SQL("{} select count(*), count(*) filter (where {}) from only {} where {}").format(
-        text.raw(text.MARK), text.raw(spec.pending), text.table(leaf.schema, leaf.name), where
+        text.raw(text.MARK), text.raw(condition), text.table(leaf.schema, leaf.name), where
     )
     row = connection.execute(query).fetchone()
     rows, differing = (int(row[0]), int(row[1])) if row else (0, 0)
     found.rows += rows
     found.differing += differing
     if differing and len(found.sample) < SHOWN:
-        found.sample += _sample(connection, spec, leaf, where, SHOWN - len(found.sample))
+        found.sample += _sample(connection, spec, condition, leaf, where, SHOWN - len(found.sample))
 
 
-def _sample(connection: Connection, spec: BackfillSpec, leaf: Leaf, where: sql.Composable, limit: int) -> list[str]:
+def _sample(
+    connection: Connection, spec: BackfillSpec, condition: str, leaf: Leaf, where: sql.Composable, limit: int
+) -> list[str]:
     names = fetch(
         connection,
         "select a.attname::text as name from pg_catalog.pg_index i "
@@ -66,7 +75,7 @@ def _sample(connection: Connection, spec: BackfillSpec, leaf: Leaf, where: sql.C
         [leaf.oid],
     )
     columns = [row["name"] for row in names] or ["ctid"]
-    assigned = text.expressions(spec)
+    assigned = text.expressions(spec) if spec.assignments else []
     parts: list[sql.Composable] = [sql.SQL("{}::text").format(sql.Identifier(c)) for c in columns]
     for column, expression in assigned:
         parts += [
@@ -78,7 +87,7 @@ def _sample(connection: Connection, spec: BackfillSpec, leaf: Leaf, where: sql.C
         sql.SQL(", ").join(parts),
         text.table(leaf.schema, leaf.name),
         where,
-        text.raw(spec.pending),
+        text.raw(condition),
         sql.Literal(limit),
     )
     shown: list[str] = []

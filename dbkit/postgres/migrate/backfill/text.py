@@ -35,8 +35,8 @@ def read(name: str, assignments: str, where: str | None) -> BackfillSpec:
 
     Without `where` a row is pending while an assigned column differs from its expression.
     """
-    schema, relation = _relation(name)
-    tree = _one(f"update {quote(relation)} set {assignments}", "--set").update_stmt
+    schema, named = relation(name)
+    tree = _one(f"update {quote(named)} set {assignments}", "--set").update_stmt
     if tree.where_clause.WhichOneof("node") or len(tree.from_clause) or tree.HasField("returning_clause"):
         raise UsageError("--set holds more than assignments", hint='write --set "b = f(a)" and give --where apart')
     written: list[tuple[str, str]] = []
@@ -64,9 +64,9 @@ def read(name: str, assignments: str, where: str | None) -> BackfillSpec:
     else:
         pending = _condition(where)
     return BackfillSpec(
-        change=f"{schema}.{relation}",
+        change=f"{schema}.{named}",
         schema=schema,
-        table=relation,
+        table=named,
         assignments=", ".join(f"{quote(c)} = ({e})" for c, e in written),
         pending=pending,
         columns=tuple(names),
@@ -97,7 +97,8 @@ def has_subquery(text: str) -> bool:
     return any(m.DESCRIPTOR.name == "SubLink" for m in ddl.walk(_one(f"select {text}", "an expression")))
 
 
-def _relation(name: str) -> tuple[str, str]:
+def relation(name: str) -> tuple[str, str]:
+    """Schema (public when none is written) and table of a name as a user writes it. Raises UsageError."""
     tree = _one(f"table {name}", "--table").select_stmt
     held = tree.from_clause[0].range_var if len(tree.from_clause) == 1 else None
     if held is None or not held.relname or held.catalogname or tree.where_clause.WhichOneof("node"):
