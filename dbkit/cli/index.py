@@ -90,8 +90,8 @@ def status(
     """
     from dbkit.exhibits import Table
     from dbkit.model import Report, merge
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.indexes import audit
+    from dbkit.postgres.connect import connect, server
+    from dbkit.postgres.indexes import audit, preflight
     from dbkit.report.text import table
     from dbkit.rules import Selection
 
@@ -100,6 +100,7 @@ def status(
     for one in chosen:
         wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy)
         with connect(one, purpose="index status") as connection:
+            preflight.refuse_standby(server(connection))
             names = Selection(select=tuple(f"pg.index-{n}" for n in STATUS_RULES))
             judged = audit.judge(connection, one.name, wishes, rules, names)
             reports.append(output.settle(audit.status(judged.report, judged.scene.states), rules, None))
@@ -121,10 +122,11 @@ STATUS_RULES = ("missing", "other-definition", "name-taken", "cannot-build", "no
 def make_plan(held: Settings, target: Target, files: list[Path] | None):  # noqa: ANN201 - the type would import a driver
     """The plan of one target, from a fresh look."""
     from dbkit.postgres.connect import connect, require_supported, server
-    from dbkit.postgres.indexes import compare, planning
+    from dbkit.postgres.indexes import compare, planning, preflight
 
     wishes = targets.wanted(held, target, files)
     with connect(target, purpose="index plan") as connection:
         found = server(connection)
         require_supported(found)
+        preflight.refuse_standby(found)
         return planning.plan(compare.observe(connection, found, wishes), target.name)

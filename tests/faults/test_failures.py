@@ -106,6 +106,19 @@ def test_waiting_too_long_for_others_is_given_up(made):
     made.whole()
 
 
+def test_no_room_for_the_sort(made):
+    """A disk that is full, as far as one can be had here: temp_file_limit gives the same class of error."""
+    made.wish("create index i_c on t (c);")
+    made.db.execute(f"alter database {made.db.name} set temp_file_limit = '64kB'")
+    made.db.execute(f"alter database {made.db.name} set maintenance_work_mem = '1MB'")
+    applied = made.apply()
+    assert applied.error.exit_code in (5, 6)
+    assert "temp_file_limit" in applied.error.why
+    assert made.invalid() == []
+    made.db.execute(f"alter database {made.db.name} reset temp_file_limit")
+    made.whole()
+
+
 def test_the_deadline_cancels(made):
     made.db.execute(
         "create function slow(int) returns int language plpgsql immutable as "

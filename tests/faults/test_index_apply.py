@@ -145,9 +145,21 @@ def test_on_a_standby_it_is_refused(own_server, replica, database_on, made_on, t
     standby = replica(primary)
     there = made.seen_as(standby.dsn_for(made.db.name))
     there.wait_for("select 1 from pg_class where relname = 'p_2_0'")
-    code, _, told = there.run("apply", str(tmp_path / "plan.json"))
-    assert code == 4, told
-    assert "standby" in told
+    wishes = ("--file", str(made.file))
+    plan, build, look = ("index", "plan", *wishes), ("index", "apply", "--yes", *wishes), ("index", "status", *wishes)
+    for command in (("apply", str(tmp_path / "plan.json")), plan, build, look):
+        code, out, told = there.run(*command)
+        assert (code, out) == (4, ""), command
+        assert told.startswith("error: this server is a standby\n")
+        assert told.count("error:") == 1
+    # Health can be judged there; what cannot is skipped, never passed.
+    code, out, told = there.run("audit", "--format", "json", *wishes)
+    assert code == 0, told
+    report = json.loads(out)
+    assert {s["rule"] for s in report["skipped"]} >= {"pg.index-missing", "pg.index-other-definition"}
+    assert {f["rule"] for f in report["findings"]} == {"pg.index-not-visible"}
+    assert not {p["rule"] for p in report["passed"]} & {"pg.index-missing", "pg.index-other-definition"}
+    made.whole()
 
 
 def test_status_and_plan_as_json(made):

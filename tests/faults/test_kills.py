@@ -7,6 +7,8 @@ import time
 import psycopg
 import pytest
 
+from dbkit.postgres.indexes.compare import State
+
 OLD_SNAPSHOT = "waiting for old snapshots"
 
 
@@ -102,6 +104,61 @@ def test_killed_while_a_partition_is_built(made, ended):
     code, _, told = ended(second)
     assert code == 0, told
     made.whole()
+
+
+def test_killed_between_two_partitions(made):
+    made.wish("create index i_p on p (a);")
+    blocker = made.db.connect(autocommit=False)
+    blocker.execute("update p_2_0 set a = 1")
+    process = made.start("--max-wait", "30s")
+    made.wait_for_phase("waiting for writers before build", "p_2_0")
+    process.kill()
+    process.communicate()
+    blocker.rollback()
+    made.wait_for(
+        "select 1 where not exists (select from pg_stat_progress_create_index where relid = 'p_2_0'::regclass)"
+    )
+    first = made.db.execute("select 'i_p_1'::regclass::oid from pg_inherits where inhrelid = 'i_p_1'::regclass")
+    assert first  # the first partition's index had been built and attached
+    made.whole()
+    assert made.db.execute("select 'i_p_1'::regclass::oid") == first  # and was not built again
+
+
+def test_killed_before_attach(made):
+    made.wish("create index i_p on p (a);")
+    made.db.execute("create index i_p_1 on p_1 (a)")
+    reader = made.db.connect(autocommit=False)
+    reader.execute("select from p_1")  # holds ACCESS SHARE on the index; without a snapshot it keeps no build waiting
+    process = made.start("--max-wait", "30s")
+    made.wait_for("select 1 where to_regclass('dbkit.job_event') is not null")
+    made.wait_for("select 1 from dbkit.job_event where event = 'no lock' and detail ->> 'object' = 'public.i_p_1'")
+    process.kill()
+    process.communicate()
+    assert made.db.execute("select indisvalid from pg_index where indexrelid = 'i_p'::regclass") == [(False,)]
+    reader.rollback()
+    made.whole()
+
+
+def test_killed_before_it_has_verified(made):
+    """The build has ended on the server; dbkit dies before it has looked at the outcome."""
+    made.wish("create index i_a on t (a);")
+    made.db.execute("create table other (x int)")
+    writer = hold(made, "waiting for writers")
+    process = made.start()
+    made.wait_for_phase("waiting for writers before build")
+    holder = made.db.connect(autocommit=False)
+    holder.execute("lock table other in access exclusive mode")  # while it lasts, the catalogue cannot be compared
+    writer.rollback()
+    made.wait_for("select 1 from pg_index where indexrelid = to_regclass('i_a') and indisvalid")
+    made.wait_for("select 1 from dbkit.job where note like '%cannot be looked at%'")
+    process.kill()
+    process.communicate()
+    built = made.db.execute("select 'i_a'::regclass::oid")
+    holder.rollback()
+    made.apply()
+    assert made.db.execute("select 'i_a'::regclass::oid") == built  # not built a second time
+    assert set(made.states().values()) == {State.OK}
+    assert made.plan().steps == ()
 
 
 def test_parent_steps_never_queue_writers(made, ended):

@@ -13,7 +13,7 @@ from dbkit.postgres.connect import Connection, require_supported, server
 from dbkit.postgres.indexes import snapshot
 from dbkit.postgres.indexes.compare import IndexState, State, observe
 from dbkit.postgres.indexes.desired import Wanted
-from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES
+from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES, wanted
 from dbkit.postgres.indexes.rules.bloat import BloatLimits, bloated
 from dbkit.postgres.indexes.rules.declare import Blind, Remedy, Verdict, comment
 from dbkit.postgres.indexes.rules.documented import undocumented
@@ -35,6 +35,7 @@ WASTE: Final = {
 }
 
 
+NEED_COMPARISON: Final = (wanted.missing, wanted.other_definition, wanted.cannot_build)
 NEED_WISHES: Final = (*WANTED_RULES, documented_unused, undocumented)
 
 
@@ -186,6 +187,10 @@ def _say(rule: Rule[..., Any], scene: Scene, policy: Policy) -> Iterator[Verdict
             verdict = rule(state)
             if verdict is not None:
                 yield replace(verdict, location=Location(state.wanted.file, state.wanted.line))
+        unjudged = [state for state in scene.states if state.state is State.NOT_COMPARED]
+        if unjudged and rule in NEED_COMPARISON:
+            count = f"{len(unjudged)} of {len(scene.states)} wanted indexes could not be compared"
+            yield Blind(f"{count}: {unjudged[0].detail}")
     elif rule.limits is not None:
         yield from rule(scene, policy.limits(rule, rule.limits))
     else:

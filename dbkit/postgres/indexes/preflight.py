@@ -23,8 +23,7 @@ def check(connection: Connection, plan: Plan) -> Server:
     found = server(connection)
     require_supported(found)
     plan.refuse_elsewhere(found.system, found.database)
-    if found.in_recovery:
-        raise Refused("this server is a standby", why="indexes are built on its primary", hint="connect to the primary")
+    refuse_standby(found)
     if not found.direct:
         raise Refused(
             "this connection goes through a pooler such as PgBouncer",
@@ -36,6 +35,16 @@ def check(connection: Connection, plan: Plan) -> Server:
     else:
         _steps(connection, found, plan)
     return found
+
+
+def refuse_standby(found: Server) -> None:
+    """Raise Refused on a standby, where wanted indexes can neither be built nor compared."""
+    if found.in_recovery:
+        raise Refused(
+            "this server is a standby",
+            why="wanted indexes are compared on an empty copy of their table and built on the primary",
+            hint="connect to the primary; `dbkit audit` looks at a standby's own index health",
+        )
 
 
 def _wishes(connection: Connection, found: Server, plan: Plan) -> None:
