@@ -168,7 +168,8 @@ def from_data(data: Any, label: str) -> Plan:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "the whole"
-        raise UsageError(f"{label} is not a plan", why=f"{key}: {first['msg']}") from None
+        hint = "a plan is the JSON that `-o plan.json` writes; `dbkit policy schema --plan` prints its schema"
+        raise UsageError(f"{label} is not a plan", why=f"{key}: {first['msg']}", hint=hint) from None
 
 
 def _script_lines(step: Step) -> list[str]:

@@ -171,9 +171,10 @@ def _table(file: Path) -> dict[str, Any]:
         with file.open("rb") as stream:
             data = tomllib.load(stream)
     except OSError as error:
-        raise UsageError(f"cannot read {file}", why=error.strerror) from None
+        hint = "--config and DBKIT_CONFIG name a file; without them the nearest dbkit.toml upwards is read"
+        raise UsageError(f"cannot read {file}", why=error.strerror, hint=hint) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"{file} is not valid TOML", why=str(error)) from None
+        raise UsageError(f"{file} is not valid TOML", why=str(error), hint="`dbkit explain config` shows one") from None
     return dict(data.get("tool", {}).get("dbkit", {})) if file.name == "pyproject.toml" else data
 
 

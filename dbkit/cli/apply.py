@@ -91,7 +91,7 @@ def knobs(jobs: int, wait: str, max_wait: str, deadline: str) -> Knobs:
     try:
         return Knobs(jobs, Limits(parse_seconds(wait), parse_seconds(max_wait), parse_seconds(deadline)))
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise UsageError(str(error), hint="write a number and a unit: 250ms, 30s, 5min, 2h, 1d") from None
 
 
 def execute(

@@ -27,13 +27,14 @@ def demo(
     """
     from tempfile import TemporaryDirectory
 
-    from dbkit.cli.output import write
+    from dbkit.cli.output import require_writable, write
     from dbkit.demo.page import longest_ms, report
     from dbkit.demo.tour import Tour
     from dbkit.report import format_for, render
     from dbkit.sizes import format_seconds
 
     fmt = format_for(output)
+    require_writable(output)
     with TemporaryDirectory(prefix="dbkit-demo-") as folder:
         outcome = Tour(say=lambda text: print(text, flush=True), folder=Path(folder)).run()
     write(output, render(report(outcome), fmt, verbose=True))

@@ -31,6 +31,25 @@ class FailOn(StrEnum):
     ERROR = "error"
 
 
+def _writable(files: list[Path] | None) -> list[Path] | None:
+    """Refuse a file that cannot be written before the work begins, not after it."""
+    from dbkit.cli.output import require_writable
+
+    for file in files or ():
+        require_writable(file)
+    return files
+
+
+def _reports(files: list[Path] | None) -> list[Path] | None:
+    """As `_writable`; a suffix that no format answers to is refused too."""
+    if files:
+        from dbkit.report import format_for
+
+        for file in files:
+            format_for(file)
+    return _writable(files)
+
+
 TargetNames = Annotated[
     list[str] | None,
     typer.Option("-t", "--target", help="A target of dbkit.toml; may be repeated.", metavar="NAME"),
@@ -52,7 +71,23 @@ Config = Annotated[
 OutputFormat = Annotated[Format, typer.Option("--format", help="What goes to stdout.", case_sensitive=False)]
 Outputs = Annotated[
     list[Path] | None,
-    typer.Option("-o", "--output", help="Also write FILE, format by its suffix; may be repeated.", metavar="FILE"),
+    typer.Option(
+        "-o",
+        "--output",
+        help="Also write FILE, format by its suffix; may be repeated.",
+        metavar="FILE",
+        callback=_reports,
+    ),
+]
+PlanFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "-o",
+        "--output",
+        help="Also write the plan to FILE: JSON for `dbkit apply`, or a psql script if it ends in .sql.",
+        metavar="FILE",
+        callback=_writable,
+    ),
 ]
 FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="Exit 1 when a finding is at least this severe.")]
 Select = Annotated[

@@ -70,12 +70,26 @@ def deliver(
     return EXIT_FINDINGS if report.reaches(threshold) else EXIT_OK
 
 
+def require_writable(file: Path) -> None:
+    """Raise UsageError, saying why, when a result file could not be written."""
+    why = ""
+    if file.is_dir():
+        why = "it is a folder"
+    elif not file.parent.is_dir():
+        why = f"there is no folder {file.parent}"
+    elif not os.access(file if file.exists() else file.parent, os.W_OK):
+        why = "permission denied"
+    if why:
+        raise UsageError(f"cannot write {file}", why=why, hint="name a file in a folder that you may write to")
+
+
 def write(file: Path, text: str) -> None:
     """Write a result file, or raise UsageError saying why it cannot be written."""
     try:
         file.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot write {file}", why=error.strerror) from None
+        hint = "name a file in a folder that you may write to"
+        raise UsageError(f"cannot write {file}", why=error.strerror, hint=hint) from None
 
 
 def _baseline(file: Path) -> frozenset[str]:

@@ -50,15 +50,21 @@ class Server:
 
 def parse(dsn: str, **extra: str | int) -> str:
     """The DSN as libpq reads it, with `extra` filled in. Raises UsageError that never shows the DSN."""
+    why = "libpq rejects it"
     try:
-        return conninfo.make_conninfo(dsn, **extra)
+        full = conninfo.make_conninfo(dsn, **extra)
+        port = str(conninfo.conninfo_to_dict(full).get("port") or "")
+        if all(p.isdecimal() and 0 < int(p) < 65536 for p in port.split(",") if p):
+            return full
+        why = "its port is not a number from 1 to 65535"  # in postgresql://user:password it is the password
     except psycopg.Error:
-        raise UsageError(
-            "the connection string cannot be read",
-            why="libpq rejects it; it is not shown because it may hold a password",
-            hint="write postgresql://user@host:5432/database, percent-encode special characters, "
-            "and give the password by .pgpass or PGPASSWORD",
-        ) from None
+        pass
+    raise UsageError(
+        "the connection string cannot be read",
+        why=f"{why}; it is not shown because it may hold a password",
+        hint="write postgresql://user@host:5432/database, percent-encode special characters, "
+        "and give the password by .pgpass or PGPASSWORD",
+    )
 
 
 def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Connection:

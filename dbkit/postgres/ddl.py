@@ -221,7 +221,8 @@ def _skip_block_comment(raw: bytes, position: int, end: int) -> int:
 
 
 def _syntax_error(error: postgast.PgQueryError, text: str, label: str) -> SqlSyntaxError:
-    offset = max(error.cursorpos - 1, 0)  # libpg_query counts characters here, from 1
+    # libpg_query counts characters here, from 1. An unexpected end is shown where the last word ends.
+    offset = min(max(error.cursorpos - 1, 0), len(text.rstrip()))
     before = text[:offset]
     line = before.count("\n") + 1
     column = offset - (before.rfind("\n") + 1) + 1
@@ -230,7 +231,11 @@ def _syntax_error(error: postgast.PgQueryError, text: str, label: str) -> SqlSyn
     window = max(0, column - 60)
     caret = f"\n    {shown[window : window + 100]}\n    {' ' * (column - 1 - window)}^"
     return SqlSyntaxError(
-        f"{label}:{line}:{column}: {error.message}", line=line, column=column, why=f"not valid PostgreSQL{caret}"
+        f"{label}:{line}:{column}: {error.message}",
+        line=line,
+        column=column,
+        why=f"not valid PostgreSQL{caret}",
+        hint="correct it at the mark: PostgreSQL's own grammar read it",
     )
 
 

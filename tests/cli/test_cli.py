@@ -48,6 +48,19 @@ def test_every_command_has_help_with_examples(command):
     assert f"dbkit {' '.join(command)}" in done.stdout
 
 
+BAD_FILES = {
+    "broken.sql": b"create index i on users (a,  ",
+    "bytes.sql": b"\xff\xfe",
+    "bad.json": b'{"schema": 1}',
+    "password.toml": f'[targets.prod]\npassword = "{CANARY}"\n'.encode(),
+    "dsn.toml": f'[targets.prod]\ndsn = "postgresql://u:{CANARY}@h/d"\n'.encode(),
+    "typo.toml": b'[targets.prod]\ndsn_evn = "X"\n',
+    "broken.toml": b"[targets.prod\n",
+    "unset.toml": b'[targets.prod]\ndsn_env = "NOT_SET"\n',
+    "typo.yaml": b"version: 1\nrules:\n  pg.index-mising: on\n",
+    "limit.yaml": b"version: 1\nrules:\n  pg.index-unused:\n    max_scan: 3\n",
+}
+
 HEAVY = {"psycopg", "sqlalchemy", "alembic", "jinja2", "yaml", "postgast", "sqlglot", "rich", "pydantic", "asyncio"}
 IN_HELP = {"dbkit", "dbkit.__main__", "dbkit.cli", "dbkit.cli.tree", "dbkit.errors"}
 
@@ -73,6 +86,29 @@ def test_help_imports_no_driver_and_no_command():
         (("apply", "nothing.json"), 2, "cannot read the plan"),
         (("index", "plan", "--file", "nothing"), 2, "there is no nothing"),
         (("policy", "check", "nothing"), 2, "default"),
+        (("doctor", "--dsn", f"postgresql://u:{CANARY}"), 2, "its port is not a number"),
+        (("doctor", "--dsn", f"host=h port=5432x password={CANARY}"), 2, "its port is not a number"),
+        (("doctor", "--dsn", "postgresql://u@no-such-host.invalid/d"), 3, "check the host name"),
+        (("doctor", "--config", "nothing.toml"), 2, "cannot read nothing.toml"),
+        (("doctor", "--config", "password.toml"), 2, "dsn_env"),
+        (("doctor", "--config", "dsn.toml"), 2, "dsn_env"),
+        (("doctor", "--config", "typo.toml"), 2, "did you mean 'dsn_env'"),
+        (("doctor", "--config", "broken.toml"), 2, "line 1"),
+        (("doctor", "--config", "unset.toml", "-t", "prod"), 2, "export NOT_SET="),
+        (("index", "plan", "--file", "broken.sql"), 2, "broken.sql:1:28"),
+        (("index", "plan", "--file", "bytes.sql"), 2, "not UTF-8"),
+        (("index", "plan", "--file", "empty"), 2, "no .sql file"),
+        (("index", "plan", "-o", "no/such/folder/plan.json"), 2, "there is no folder"),
+        (("index", "plan", "-o", "empty"), 2, "it is a folder"),
+        (("audit", "-o", "report.pdf"), 2, "known suffixes"),
+        (("apply", "bad.json", "-o", "no/such/report.html"), 2, "there is no folder"),
+        (("apply", "bad.json"), 2, "kind: Field required"),
+        (("apply", "broken.sql"), 2, "not a plan"),
+        (("demo", "-o", "no/such/demo.html"), 2, "there is no folder"),
+        (("demo", "-o", "demo.pdf"), 2, "known suffixes"),
+        (("index", "apply", "--wait", "soon", "--yes"), 2, "30s"),
+        (("policy", "check", "typo.yaml"), 2, "typo.yaml:3: no rule is called 'pg.index-mising'"),
+        (("policy", "check", "limit.yaml"), 2, "did you mean 'max_scans'"),
         (("indx",), 2, "Did you mean 'index'"),
         (("index", "status", "--fromat", "json"), 2, "--format"),
         (("index", "status", "--format", "xlm"), 2, "xlm"),
@@ -80,6 +116,9 @@ def test_help_imports_no_driver_and_no_command():
     ],
 )
 def test_bad_input_gives_one_error_with_its_code(arguments, code, words, tmp_path):
+    for name, text in BAD_FILES.items():
+        (tmp_path / name).write_bytes(text)
+    (tmp_path / "empty").mkdir()
     done = dbkit(*arguments, cwd=tmp_path)
     assert done.returncode == code, done.stderr
     assert words in done.stderr

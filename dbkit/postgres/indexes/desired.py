@@ -175,9 +175,9 @@ def _text(file: Path) -> str:
             raise UsageError(f"{file} is larger than {MAX_FILE_BYTES // 2**20} MB", hint="is this a dump?")
         return file.read_text(encoding="utf-8")
     except OSError as error:
-        raise UsageError(f"cannot read {file}", why=error.strerror) from None
+        raise UsageError(f"cannot read {file}", why=error.strerror, hint="check its name and mode") from None
     except UnicodeDecodeError:
-        raise UsageError(f"{file} is not UTF-8 text") from None
+        raise UsageError(f"{file} is not UTF-8 text", hint="convert it, or name the files of sql apart") from None
 
 
 def _label(file: Path) -> str:
