@@ -134,6 +134,11 @@ class Selection:
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
 
+    @classmethod
+    def of_flags(cls, select: Iterable[str] | None, ignore: Iterable[str] | None) -> Selection:
+        """What `--select` and `--ignore` hold: both may be repeated, and take several entries between commas."""
+        return cls(_entries(select), _entries(ignore))
+
     def validate(self) -> None:
         """Raise UsageError when an entry matches no rule."""
         for entry in (*self.select, *self.ignore):
@@ -150,6 +155,10 @@ class Selection:
         if rule.id in named or any(alias in named for alias in rule.aliases):
             return True
         return switched_on if switched_on is not None else not rule.opt_in
+
+
+def _entries(flags: Iterable[str] | None) -> tuple[str, ...]:
+    return tuple(part.strip() for flag in flags or () for part in flag.split(",") if part.strip())
 
 
 def listing(rules: Iterable[Rule[..., Any]]) -> list[dict[str, object]]:

@@ -95,7 +95,7 @@ def audit(
     from dbkit.rules import Selection
 
     held = settings.load(config)
-    flags = audit_live.Flags(policy, Selection(_split(select), _split(ignore)), file, fix)
+    flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix)
     machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings)
     called = [*(names or ()), *(target or ())]
     chosen = audit_live.chosen(called, dsn, held) if called or dsn or pg_conf is None else ()
@@ -123,7 +123,3 @@ def audit(
     for error in failed:
         output.note("\n".join(error.lines()))
     raise typer.Exit(EXIT_UNREACHABLE if failed else code)
-
-
-def _split(values: list[str] | None) -> tuple[str, ...]:
-    return tuple(part.strip() for value in values or () for part in value.split(",") if part.strip())

@@ -133,7 +133,7 @@ def lint(
     from dbkit.rules import Selection
 
     load_rules()
-    selection = Selection(tuple(select or ()), tuple(ignore or ()))
+    selection = Selection.of_flags(select, ignore)
     selection.validate()
     loaded = policies.load(policy or settings.load(config).policy)
     options = engine.Options(

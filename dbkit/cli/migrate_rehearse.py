@@ -171,7 +171,7 @@ def rehearse(
     load_rules()
     for file in output or ():
         format_for(file)  # a wrong suffix is refused before minutes are spent
-    selection = Selection(tuple(select or ()), tuple(ignore or ()))
+    selection = Selection.of_flags(select, ignore)
     selection.validate()
     loaded = policies.load(policy or settings.load(config).policy)
     majors = _majors(pg)

@@ -11,7 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 from dbkit.postgres.ddl import Node
 from dbkit.postgres.migrate.bounds import PartitionKey
-from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.types import SqlType
 
 NOWHERE: Final = Name("", "")
@@ -270,6 +270,14 @@ class CreateIndex(OnTable):
     """Columns in its expressions and its condition."""
     only: bool = False
     method: str = "btree"
+
+    @property
+    def called(self) -> str:
+        """The index in words: its name, or its columns where the server picks one."""
+        if self.name:
+            return f"index {quote(self.name)} on {self.table}"
+        columns = ", ".join(c or "..." for c in self.columns)
+        return f"an index on {self.table} ({columns})"
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
-from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import INFO, also, hazard
 
 
@@ -29,7 +28,7 @@ def too_wide(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     Fix: start with the columns that narrow most; put columns that are only read into INCLUDE.
     """
     if not index.unique and len(index.columns) > 3:
-        yield Hazard(f"index {quote(index.name)} has {len(index.columns)} key columns", str(index.table))
+        yield Hazard(f"{index.called} has {len(index.columns)} key columns", str(index.table))
 
 
 @hazard(
@@ -50,4 +49,4 @@ def hash_index(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     Fix: leave out USING hash unless it was measured to be smaller on long keys.
     """
     if index.method == "hash":
-        yield Hazard(f"hash index {quote(index.name)} answers equality only", str(index.table))
+        yield Hazard(f"{index.called} is a hash index, which answers equality only", str(index.table))

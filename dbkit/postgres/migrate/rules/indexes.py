@@ -50,8 +50,7 @@ def not_concurrent(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
         return  # ON ONLY is written for partitioned tables, where it builds nothing
     rewrite = recipes.create_index(ctx.statement.sql) if not ctx.inside else None
     yield Hazard(
-        f"building index {quote(index.name) or 'on'} {'on ' if index.name else ''}{index.table} stops every write to"
-        f" {index.table} until the build is done",
+        f"building {index.called} stops every write to {index.table} until the build is done",
         object=str(index.table),
         recipe=rewrite.sql if rewrite else "",
         rewrite=rewrite,
@@ -256,9 +255,9 @@ def dropped_before(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     """
     for old in ctx.dropped:
         if ctx.schema.key(old.table) == ctx.schema.key(index.table) and old.columns[:1] == index.columns[:1]:
+            replacement = quote(index.name) if index.name else "its replacement"
             yield Hazard(
-                f"index {old.name} was dropped above before {quote(index.name) or 'its replacement'} is built:"
-                " queries have neither meanwhile",
+                f"index {old.name} was dropped above before {replacement} is built: queries have neither meanwhile",
                 object=str(index.table),
                 evidence=Evidence.SCHEMA,
             )
