@@ -9,6 +9,7 @@ RULE_MODULES: Final = (
     "dbkit.postgres.indexes.rules",
     "dbkit.postgres.advise.rules",
     "dbkit.postgres.settings.rules",
+    "dbkit.pgbouncer.rules",
     "dbkit.postgres.migrate.rules",
     "dbkit.postgres.migrate.rehearse.rules",
 )

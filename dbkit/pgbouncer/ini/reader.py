@@ -6,6 +6,7 @@ of a key wins, every `[pgbouncer]` line sets all keys back to their defaults, an
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,6 +139,10 @@ class IniFile:
         }
 
 
+class _Halted(Exception):
+    """The first mistake, where the daemon stops."""
+
+
 @dataclass
 class _Reading:
     version: Version
@@ -158,23 +163,32 @@ class _Reading:
     notes: list[Problem] = field(default_factory=list[Problem])
     reset: int = 0
     """How many settings stood before the last `[pgbouncer]`."""
+    halt: bool = False
 
     def stop(self, *problems: Problem) -> None:
         self.stops.append(list(problems))
+        if self.halt:
+            raise _Halted
 
 
-def read_file(path: Path, version: Version) -> IniFile:
+def read_file(path: Path, version: Version, *, stop: bool = False) -> IniFile:
     """Read `path` and what it includes. Raises UsageError when the file itself cannot be read."""
     content = _content(path)
-    return read(content, version, path=str(path), folder=path.parent)
+    return read(content, version, path=str(path), folder=path.parent, stop=stop)
 
 
-def read(content: bytes, version: Version, *, path: str = "pgbouncer.ini", folder: Path | None = None) -> IniFile:
-    """Read the text of a file; relative includes are looked for in `folder`, then where dbkit runs."""
-    reading = _Reading(version, folder or Path())
-    _scan(reading, content, path, depth=0)
-    if not reading.seen_main:
-        reading.stop(Problem(path, 0, "load_init_file: main section missing from config file"))
+def read(
+    content: bytes, version: Version, *, path: str = "pgbouncer.ini", folder: Path | None = None, stop: bool = False
+) -> IniFile:
+    """Read the text of a file; relative includes are looked for in `folder`, then where dbkit runs.
+
+    With `stop` the reading ends at the first mistake, as the daemon's does: what came before is what it applied.
+    """
+    reading = _Reading(version, folder or Path(), halt=stop)
+    with contextlib.suppress(_Halted):
+        _scan(reading, content, path, depth=0)
+        if not reading.seen_main:
+            reading.stop(Problem(path, 0, "load_init_file: main section missing from config file"))
     first = reading.stops[0] if reading.stops else []
     return IniFile(
         path=path,

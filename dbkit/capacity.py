@@ -1,0 +1,43 @@
+"""What a PostgreSQL server offers to those who connect, as plain facts that every engine may judge.
+
+The PostgreSQL engine fills them from a server or a file; the PgBouncer engine holds its pools against them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class SessionUse:
+    """One session feature that the application was seen to use, such as LISTEN, with an example."""
+
+    feature: str
+    example: str
+    calls: int
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """One PostgreSQL server as its clients meet it."""
+
+    name: str
+    """Its target's name, or what it was read from."""
+    addresses: tuple[tuple[str, int], ...]
+    """Host and port by which poolers may call it; empty stands for any."""
+    max_connections: int
+    reserved: int
+    """superuser_reserved_connections and reserved_connections together."""
+    timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
+    """statement_timeout and its kin in seconds, 0 for none."""
+    in_use: int | None = None
+    """Client connections at the moment of looking; None when nobody looked."""
+    session_uses: tuple[SessionUse, ...] | None = None
+    """What pg_stat_statements holds; None when it could not be asked."""
+    blind: str = ""
+    """Why it could not be asked."""
+
+    def answers(self, host: str, port: int) -> bool:
+        """Whether a pooler that calls host and port calls this server."""
+        return not self.addresses or (host, port) in self.addresses

@@ -1,0 +1,117 @@
+"""Edits of a pgbouncer.ini as new text, and as a unified diff that `patch` applies."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dbkit.errors import UsageError
+from dbkit.pgbouncer.ini import lexer
+from dbkit.pgbouncer.ini.lexer import Entry, Section
+from dbkit.pgbouncer.ini.reader import IniFile
+from dbkit.pgbouncer.rules.declare import Edit
+
+
+@dataclass
+class _Text:
+    """One file's lines with their endings, and the changes by 0-based line."""
+
+    lines: list[str]
+    replaced: dict[int, str | None] = field(default_factory=dict[int, "str | None"])
+    appended: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+
+    def result(self) -> list[str]:
+        made: list[str] = []
+        for number, line in enumerate(self.lines):
+            held = self.replaced.get(number, line)
+            if held is not None:
+                made.append(held)
+            more = self.appended.get(number, [])
+            if more and made and not made[-1].endswith("\n"):
+                made[-1] += "\n"
+            made += more
+        return made
+
+
+def patch(ini: IniFile, edits: Iterable[Edit]) -> str:
+    """A unified diff over the file and what it includes; empty when nothing changes.
+
+    A key is changed where its effective line stands, and added at the end of the last `[pgbouncer]` otherwise. When two
+    edits want one key, the first wins.
+    """
+    texts = _edited(ini, list(edits))
+    return "".join(_diff(name, text) for name, text in texts.items())
+
+
+def apply_edits(ini: IniFile, edits: Iterable[Edit]) -> Mapping[str, str]:
+    """The new text of each file that changes, by its path."""
+    texts = _edited(ini, list(edits))
+    return {name: "".join(text.result()) for name, text in texts.items()}
+
+
+def _edited(ini: IniFile, edits: list[Edit]) -> dict[str, _Text]:
+    texts: dict[str, _Text] = {}
+    for edit in edits:
+        if edit.at is not None and edit.at.line:
+            new = None if edit.line is None else f"{edit.line}\n"
+            _text(texts, edit.at.file).replaced[edit.at.line - 1] = new
+    done: set[str] = set()
+    for edit in edits:
+        if edit.at is None and edit.key not in done:
+            done.add(edit.key)
+            _set(texts, ini, edit)
+    return texts
+
+
+def _set(texts: dict[str, _Text], ini: IniFile, edit: Edit) -> None:
+    line = f"{edit.key} = {edit.value}".rstrip()
+    held = ini.effective.get(edit.key)
+    if held is not None:
+        text = _text(texts, held.file)
+        old = text.lines[held.line - 1]
+        ending = old[len(old.rstrip("\r\n")) :]
+        if text.replaced.get(held.line - 1, "") is not None:
+            text.replaced[held.line - 1] = line + ending
+        return
+    opened = [s for s in ini.sections if s.name == "pgbouncer"]
+    if not opened:
+        text = _text(texts, ini.path)
+        text.appended.setdefault(len(text.lines) - 1, ["[pgbouncer]\n"]).append(line + "\n")
+        return
+    text = _text(texts, opened[-1].file)
+    at = _end_of_section(text.lines, opened[-1].line)
+    ending = "\r\n" if text.lines[at].endswith("\r\n") else "\n"
+    text.appended.setdefault(at, []).append(line + ending)
+
+
+def _end_of_section(lines: list[str], opened: int) -> int:
+    """The 0-based line after which a key of the section that is opened at a 1-based line may be added."""
+    last = opened - 1
+    items = lexer.items("".join(lines).encode("utf-8", "surrogateescape"), quoted_names=True)
+    for item in items:
+        if item.line <= opened:
+            continue
+        if isinstance(item, Section):
+            break
+        if isinstance(item, Entry):
+            last = item.line - 1
+    return last
+
+
+def _text(texts: dict[str, _Text], name: str) -> _Text:
+    if name not in texts:
+        try:
+            raw = Path(name).read_bytes()
+        except OSError as error:
+            raise UsageError(f"cannot read {name}", why=error.strerror) from None
+        texts[name] = _Text(raw.decode("utf-8", "surrogateescape").splitlines(keepends=True) or [""])
+    return texts[name]
+
+
+def _diff(name: str, text: _Text) -> str:
+    """`patch` wants a line end everywhere, and says so where the file has none."""
+    old, new = f"a/{name.lstrip('/')}", f"b/{name.lstrip('/')}"
+    lines = difflib.unified_diff(text.lines, text.result(), old, new)
+    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)

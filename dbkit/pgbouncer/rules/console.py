@@ -1,0 +1,458 @@
+"""What the console shows at this moment: queues, full pools, idle connections, and a file that nobody loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from dbkit.model import Severity
+from dbkit.pgbouncer.live import Live, Pool, number
+from dbkit.pgbouncer.rules.declare import Blind, Edit, Limits, Verdict, pooler_rule
+from dbkit.pgbouncer.scene import Pooled, Scene
+from dbkit.sizes import format_seconds
+
+
+class WaitLimits(Limits):
+    """Knobs of pgbouncer.clients-wait."""
+
+    warn_seconds: float = 1.0
+    error_seconds: float = 5.0
+    """The documents' own timeouts leave 10 s for a whole query (S3 4.6)."""
+
+
+@pooler_rule(
+    "clients-wait",
+    "console",
+    Severity.WARN,
+    needs="console",
+    ok="No client waits for a server connection",
+    bad="""
+    ;; show pools: database=jobs user=app cl_active=25 cl_waiting=12 sv_active=25 maxwait=7
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+    good="""
+    ;; show pools: database=jobs user=app cl_active=25 cl_waiting=0 sv_active=20 sv_idle=5 maxwait=0
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+    limits=WaitLimits,
+    equivalents={
+        "pgbouncer_exporter": ("pgbouncer_pools_client_waiting_connections", "pgbouncer_pools_client_maxwait_seconds")
+    },
+)
+def clients_wait(scene: Scene, limits: WaitLimits) -> Iterator[Verdict]:
+    """Clients stand in the queue of a pool.
+
+    Why: all server connections of the pool are taken. Either transactions are long (idle in transaction, slow
+    queries), or the pool is too small for the load. maxwait is the age of the oldest wait, the figure to alert on.
+
+    Fix: look for long transactions first (`dbkit doctor` on the server); then raise default_pool_size within the
+    server's share. A queue that is always there needs faster queries, not more connections.
+
+    Not reported when: the oldest wait is shorter than limit `warn_seconds`.
+
+    See: pgbouncer.pool-over-server before raising a pool.
+    """
+    for pool in _live(scene).pools:
+        if pool.waiting and pool.maxwait >= limits.warn_seconds:
+            yield Verdict(
+                f"{pool.waiting} clients wait, the oldest for {format_seconds(pool.maxwait)}; "
+                f"{pool.server_active} server connections are busy, {pool.server_idle} idle",
+                _named(pool),
+                severity=Severity.ERROR if pool.maxwait >= limits.error_seconds else Severity.WARN,
+                hint=_why_waiting(scene, pool),
+                data={"waiting": pool.waiting, "maxwait": pool.maxwait, "active": pool.server_active},
+            )
+
+
+def _why_waiting(scene: Scene, pool: Pool) -> str:
+    row = next((r for r in _live(scene).databases if r.get("name") == pool.database), None)
+    if row is not None and (number(row, "paused") or number(row, "disabled")):
+        return f"RESUME {pool.database}; and ENABLE it, if it is disabled"
+    if row is not None and 0 < number(row, "max_connections") <= number(row, "current_connections"):
+        return "max_db_connections is reached: other users' pools of this database hold the rest"
+    if pool.server_idle:
+        return ""
+    if pool.servers == 0:
+        return "there is no server connection: can the server be reached, and does it take the login?"
+    return "look for long transactions on the server, then for the pool's size"
+
+
+class AvailableLimits(Limits):
+    """Knobs of pgbouncer.pool-nearly-full."""
+
+    available: int = 5
+    """S0 6.3: fewer available pool connections for 5 minutes is critical."""
+
+
+@pooler_rule(
+    "pool-nearly-full",
+    "console",
+    Severity.WARN,
+    needs="console",
+    ok="Every pool has connections to spare",
+    bad="""
+    ;; show pools: database=jobs user=app cl_active=22 sv_active=22 sv_idle=0
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+    good="""
+    ;; show pools: database=jobs user=app cl_active=15 sv_active=15 sv_idle=5
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+    limits=AvailableLimits,
+)
+def pool_nearly_full(scene: Scene, limits: AvailableLimits) -> Iterator[Verdict]:
+    """A pool has fewer than five connections left.
+
+    Why: S0 6.3 alerts on fewer than 5 available connections for 5 minutes. This is one moment: run it twice, or alert
+    on pool_size less sv_active from SHOW POOLS.
+
+    Fix: as for waiting clients: shorter transactions, then a larger pool within the server's share.
+
+    Not reported when: limit `available` or more are left. Pools smaller than twice that are measured by half their
+    size.
+
+    See: pgbouncer.clients-wait.
+    """
+    for pool in _live(scene).pools:
+        held = _database(scene, pool.database)
+        if held is None or held.pool_size <= 0:
+            continue
+        left = held.pool_size - pool.busy
+        wanted = min(limits.available, held.pool_size // 2)
+        if left < wanted:
+            yield Verdict(
+                f"{max(left, 0)} of {held.pool_size} connections are left at this moment, fewer than {wanted} (S0 6.3)",
+                _named(pool),
+                severity=Severity.ERROR if left <= 0 and pool.waiting else Severity.WARN,
+                data={"available": left, "pool_size": held.pool_size},
+            )
+
+
+@pooler_rule(
+    "limits-nearly-reached",
+    "console",
+    Severity.WARN,
+    needs="console",
+    ok="Clients and databases stay below their limits",
+    bad="""
+    ;; show lists: list=used_clients items=950
+    ;; show databases: name=jobs host=db port=5432 pool_size=25 max_connections=100 current_connections=98
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    max_client_conn = 1000
+    max_db_connections = 100
+    """,
+    good="""
+    ;; show lists: list=used_clients items=400
+    ;; show databases: name=jobs host=db port=5432 pool_size=25 max_connections=100 current_connections=50
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    max_client_conn = 1000
+    max_db_connections = 100
+    """,
+)
+def limits_nearly_reached(scene: Scene) -> Iterator[Verdict]:
+    """Clients or server connections are close to a limit of the pooler.
+
+    Why: S2 1.4 wants connections at 60 to 70 %, more capacity above 75 % and at most 85 %. Over max_client_conn
+    clients are refused; at max_db_connections the users of a database take connections from each other.
+
+    Fix: raise the limit (max_client_conn costs a few kB and a file descriptor each), or find who keeps them: SHOW
+    CLIENTS.
+
+    Not reported when: the share is at most 75 %.
+
+    See: pgbouncer.clients-over-limit.
+    """
+    live, bands = _live(scene), scene.connections.servers.bands
+    clients = live.counts.get("used_clients", 0)
+    held = [("max_client_conn", clients, scene.config.number("max_client_conn"), "clients are connected")]
+    held += [
+        (
+            row.get("name") or "",
+            number(row, "current_connections"),
+            number(row, "max_connections"),
+            "server connections",
+        )
+        for row in live.databases
+    ]
+    for name, count, limit, what in held:
+        share = 100 * count / limit if limit > 0 else 0
+        if share > bands.scale:
+            yield Verdict(
+                f"{count} of {limit} {what}, {share:.0f} %: "
+                + (f"over the {bands.maximum:g} % maximum" if share > bands.maximum else f"above {bands.scale:g} %")
+                + f" ({bands.origin})",
+                name,
+                severity=Severity.WARN if share > bands.maximum else Severity.INFO,
+                data={"count": count, "limit": limit},
+            )
+
+
+class IdleLimits(Limits):
+    """Knobs of pgbouncer.servers-idle."""
+
+    min_idle: int = 10
+    percent: float = 80.0
+
+
+@pooler_rule(
+    "servers-idle",
+    "console",
+    Severity.INFO,
+    needs="console",
+    ok="No pool holds many connections that it does not use",
+    bad="""
+    ;; show pools: database=jobs user=app cl_active=1 sv_active=1 sv_idle=24
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    min_pool_size = 25
+    """,
+    good="""
+    ;; show pools: database=jobs user=app cl_active=10 sv_active=10 sv_idle=15
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    min_pool_size = 5
+    """,
+    limits=IdleLimits,
+)
+def servers_idle(scene: Scene, limits: IdleLimits) -> Iterator[Verdict]:
+    """A pool holds server connections that it does not use.
+
+    Why: each costs the server memory (S2 5.2 counts 10 MB) and a slot that another pool may need.
+
+    Fix: a smaller min_pool_size, or a shorter server_idle_timeout.
+
+    Not reported when: fewer than limit `min_idle` are idle, or less than `percent` of the pool: this is one moment.
+
+    See: pgbouncer.differs for min_pool_size.
+    """
+    for pool in _live(scene).pools:
+        idle = pool.server_idle + pool.server_used
+        if pool.waiting == 0 and idle >= limits.min_idle and 100 * idle >= limits.percent * pool.servers:
+            yield Verdict(
+                f"{idle} of {pool.servers} server connections are idle, some {idle * 10} MB of the server's memory",
+                _named(pool),
+                data={"idle": idle, "servers": pool.servers},
+            )
+
+
+class AverageLimits(Limits):
+    """Knobs of pgbouncer.wait-average."""
+
+    milliseconds: float = 10.0
+
+
+@pooler_rule(
+    "wait-average",
+    "console",
+    Severity.WARN,
+    needs="console",
+    ok="Clients get a connection at once, over the last period",
+    bad="""
+    ;; show stats: database=jobs total_xact_count=10000 avg_xact_count=100 avg_wait_time=90000 avg_xact_time=20000
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    """,
+    good="""
+    ;; show stats: database=jobs total_xact_count=10000 avg_xact_count=100 avg_wait_time=40 avg_xact_time=2000
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    """,
+    limits=AverageLimits,
+)
+def wait_average(scene: Scene, limits: AverageLimits) -> Iterator[Verdict]:
+    """Clients waited for connections during the last statistics period.
+
+    Why: avg_wait_time counts the waiting of each second of the last stats_period (60 s), which a single look at the
+    queue misses. A healthy pool shows microseconds.
+
+    Fix: as for waiting clients. If avg_xact_time is much longer than avg_query_time, transactions sit idle between
+    statements: that is the application's to mend.
+
+    Not reported when: the figure is below limit `milliseconds`.
+
+    See: https://www.pgbouncer.org/usage.html#show-stats
+    """
+    for row in _live(scene).rows("stats"):
+        waited = number(row, "avg_wait_time")
+        if row.get("database") not in ("pgbouncer", None) and waited > limits.milliseconds * 1000:
+            yield Verdict(
+                f"clients waited {format_seconds(waited / 1e6)} for connections in each second of the last period; a "
+                f"transaction takes {format_seconds(number(row, 'avg_xact_time') / 1e6)}, "
+                f"{number(row, 'avg_xact_count')} a second",
+                row.get("database") or "",
+                data={"avg_wait_us": waited, "avg_xact_us": number(row, "avg_xact_time")},
+            )
+
+
+@pooler_rule(
+    "database-paused",
+    "console",
+    Severity.ERROR,
+    needs="console",
+    ok="No database is paused or disabled",
+    bad="""
+    ;; show databases: name=jobs host=db port=5432 pool_size=20 paused=1 disabled=0
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    """,
+    good="""
+    ;; show databases: name=jobs host=db port=5432 pool_size=20 paused=0 disabled=0
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    """,
+)
+def database_paused(scene: Scene) -> Iterator[Verdict]:
+    """A database is paused or disabled.
+
+    Why: PAUSE and DISABLE outlive the console session that gave them; after a failed switch-over nobody remembers.
+    Clients of a paused database wait until query_wait_timeout, those of a disabled one are refused.
+
+    Fix: RESUME name, ENABLE name.
+
+    Not reported when: both flags are 0.
+
+    See: https://www.pgbouncer.org/usage.html#process-controlling-commands
+    """
+    for row in _live(scene).databases:
+        for column, command in (("paused", "RESUME"), ("disabled", "ENABLE")):
+            if number(row, column):
+                name = row.get("name") or ""
+                yield Verdict(f"the database is {column}", name, hint=f"{command} {name}", key=column)
+
+
+@pooler_rule(
+    "config-drift",
+    "console",
+    Severity.WARN,
+    needs="console",
+    ok="What runs is what the file says",
+    bad="""
+    ;; show config: key=default_pool_size value=40 changeable=yes
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+    good="""
+    ;; show config: key=default_pool_size value=25 changeable=yes
+    [databases]
+    jobs = host=db
+    [pgbouncer]
+    default_pool_size = 25
+    """,
+)
+def config_drift(scene: Scene) -> Iterator[Verdict | Blind]:
+    """The running settings are not those of the file.
+
+    Why: somebody changed one with SET on the console, which the next RELOAD or restart loses; or the file was changed
+    and not loaded, which the next restart does at a moment nobody chose; or a RELOAD failed half-way.
+
+    Fix: write into the file what should hold, check it with --reload-check, then RELOAD.
+
+    Not reported when: the two agree. Defaults of paths, users and queries may differ by builder and are left out unless
+    the file gives them.
+
+    See: pgbouncer.reload-breaks.
+    """
+    if scene.ini is None:
+        yield Blind("no file to compare with: name it with --pgbouncer-ini, or as `ini` of the target")
+        return
+    live, ini = _live(scene), scene.ini
+    if not ini.loads:
+        yield Blind("the file would not load")
+        return
+    reloadable = live.reloadable
+    for name, running in live.values.items():
+        held = ini.value(name)
+        given = name in ini.effective
+        if held == running or name == "conffile" or (not given and _builders_own(scene, name)):
+            continue
+        later = "RELOAD" if reloadable.get(name) else "a restart"
+        source = "the file says" if given else "the default, which the file leaves, is"
+        yield Verdict(
+            f"{name} runs as {_shown(name, running)}, {source} {_shown(name, held)}; {later} would change it",
+            name,
+            location=scene.file_config.location(name) if scene.file_config else None,
+            edits=(Edit(name, running),) if given else (),
+            data={
+                "running": _shown(name, running),
+                "file": _shown(name, held),
+                "reloadable": bool(reloadable.get(name)),
+            },
+        )
+    yield from _databases_drift(scene, live)
+
+
+def _builders_own(scene: Scene, name: str) -> bool:
+    from dbkit.pgbouncer.ini import parameters
+
+    held = parameters.load(scene.config.version).get(name)
+    return held is None or held.kind in ("text", "auth_dbname") or held.default is None
+
+
+def _databases_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
+    ini = scene.ini
+    if ini is None:
+        return
+    running = {row.get("name") or "": row for row in live.databases}
+    listed = {d.name: d for d in ini.databases if d.name != "*"}
+    fallback = any(d.name == "*" for d in ini.databases)
+    for name, database in listed.items():
+        if name not in running:
+            yield Verdict(f"database {name} stands in the file and does not run: RELOAD would add it", name)
+            continue
+        shown = ini.shown(database)
+        row = running[name]
+        columns = {"reserve_pool_size": ("reserve_pool_size", "reserve_pool")}
+        for key, value in shown.items():
+            found = next((row[c] for c in columns.get(key, (key,)) if c in row), None)
+            if found is not None and found != value and (found or value):
+                yield Verdict(
+                    f"{key} of database {name} runs as {found or 'none'}, the file says {value or 'none'}",
+                    name,
+                    key=key,
+                )
+    for name in running:
+        if name not in listed and not fallback:
+            yield Verdict(f"database {name} runs and does not stand in the file: RELOAD would remove it", name)
+
+
+def _live(scene: Scene) -> Live:
+    if scene.live is None:
+        raise AssertionError("a rule about the console needs one")
+    return scene.live
+
+
+def _named(pool: Pool) -> str:
+    return f"{pool.database}/{pool.user}"
+
+
+def _database(scene: Scene, name: str) -> Pooled | None:
+    return next((d for d in scene.config.databases if d.name == name), None)
+
+
+def _shown(name: str, value: str) -> str:
+    from dbkit.secrets import redact
+
+    return "***" if name == "auth_ldap_options" else redact(value) or "empty"
