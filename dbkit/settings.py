@@ -24,6 +24,7 @@ Engine: TypeAlias = Literal["postgres", "pgbouncer", "mongo", "elastic"]
 _SCHEMES: Final[dict[str, Engine]] = {
     "postgres": "postgres",
     "postgresql": "postgres",
+    "pgbouncer": "pgbouncer",
     "mongodb": "mongo",
     "mongodb+srv": "mongo",
     "http": "elastic",
@@ -49,6 +50,14 @@ class Target(BaseModel):
     policy: str | None = None
     replicas: tuple[str, ...] = ()
     """Names of other targets that are standbys of this one; their index statistics count too."""
+    ini: str | None = None
+    """A pooler's pgbouncer.ini, relative to the configuration file."""
+    servers: tuple[str, ...] = ()
+    """Names of the PostgreSQL targets behind a pooler."""
+    processes: int | None = None
+    """PgBouncer processes with this configuration, on all machines together."""
+    connections: str | None = None
+    """A file with your own connection figures (policies/connections.yaml), relative to the configuration file."""
     address: str | None = None
     """The DSN as given by a flag or DBKIT_DSN."""
 
@@ -122,7 +131,7 @@ def from_address(address: str) -> Target:
     if engine is None:
         raise UsageError(
             f"no engine answers to the scheme {scheme!r}",
-            hint="use postgresql://, mongodb:// or https:// (Elasticsearch), or a libpq key=value string",
+            hint="use postgresql://, pgbouncer://, mongodb:// or https:// (Elasticsearch), or a libpq key=value string",
         )
     if engine == "postgres" and scheme != base:
         address = address.replace(f"{scheme}://", f"{base}://", 1)  # postgresql+psycopg:// is SQLAlchemy's spelling

@@ -57,6 +57,25 @@ def audit(
         Path | None,
         typer.Option("--settings", help="Your own wanted settings (`extends: postgres`).", metavar="FILE"),
     ] = None,
+    pgbouncer_ini: Annotated[
+        Path | None,
+        typer.Option(
+            "--pgbouncer-ini",
+            help="A pgbouncer.ini, audited with no pooler, or the file of a running one.",
+            metavar="FILE",
+        ),
+    ] = None,
+    pgbouncer_version: Annotated[
+        str | None,
+        typer.Option("--pgbouncer-version", help="The PgBouncer the file is for: 1.18 to 1.26.", metavar="VERSION"),
+    ] = None,
+    reload_check: Annotated[
+        bool, typer.Option("--reload-check", help="What RELOAD of a running PgBouncer would do with its file.")
+    ] = False,
+    connections: Annotated[
+        Path | None,
+        typer.Option("--connections", help="Your own connection figures (policies/connections.yaml).", metavar="FILE"),
+    ] = None,
     file: Annotated[
         list[Path] | None,
         typer.Option("--file", help="Files or folders of wanted indexes, instead of the target's own.", metavar="PATH"),
@@ -90,7 +109,7 @@ def audit(
       dbkit audit prod --fix fix.json && dbkit apply fix.json -t prod
     """
     from dbkit import settings
-    from dbkit.cli import audit_files, audit_live, audit_looks, targets
+    from dbkit.cli import audit_files, audit_live, audit_looks, audit_poolers, targets
     from dbkit.model import merge
     from dbkit.rules import Selection
 
@@ -98,10 +117,19 @@ def audit(
     flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix)
     machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings)
     called = [*(names or ()), *(target or ())]
-    chosen = audit_live.chosen(called, dsn, held) if called or dsn or pg_conf is None else ()
+    offline = pg_conf is not None or pgbouncer_ini is not None
+    chosen = audit_live.chosen(called, dsn, held) if called or dsn or not offline else ()
+    poolers = [one for one in chosen if one.engine == "pgbouncer"]
+    alone = pgbouncer_ini if not poolers else None  # with a running pooler it is that one's file
     if fix is not None:
-        audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None))
-    looks = [audit_live.postgres(held, one, flags) for one in chosen]
+        audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + (alone is not None))
+    databases = [one for one in chosen if one.engine == "postgres"]
+    looks = [audit_live.postgres(held, one, flags) for one in databases]
+    if poolers or alone:
+        wishes = audit_poolers.PoolerFlags(
+            flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini
+        )
+        looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
     if pg_conf is not None:
         rules = targets.policy_of(held, None, policy)
         flags.selection.validate()

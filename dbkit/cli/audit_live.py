@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from dbkit.settings import Settings, Target
 
 
+AUDITED = ("postgres", "pgbouncer")
+
+
 @dataclass(frozen=True, slots=True)
 class Flags:
     """The flags of a run that every live look heeds."""
@@ -33,8 +36,8 @@ def chosen(names: list[str], dsn: str | None, held: Settings) -> tuple[Target, .
     """The targets of the run. Raises UsageError for an engine that `audit` does not know."""
     found = held.choose(tuple(names), dsn)
     for target in found:
-        if target.engine != "postgres":
-            raise UsageError(f"target {target.name!r} is {target.engine}, not PostgreSQL")
+        if target.engine not in AUDITED:
+            raise UsageError(f"target {target.name!r} is {target.engine}, which audit does not know yet")
     return found
 
 

@@ -109,7 +109,7 @@ def judge(scene: Scene, name: str, question: Question) -> Answer:
         verdicts = [v for v in found if isinstance(v, Verdict)]
         blind = [v for v in found if isinstance(v, Blind)]
         for verdict in verdicts:
-            finding = _finding(rule, verdict, scene, name, question.policy)
+            finding = _finding(rule, verdict, name, question.policy)
             findings.append(finding)
             if verdict.edits:
                 edits[rule.id, verdict.object, verdict.key] = verdict.edits
@@ -188,7 +188,7 @@ def _lacks(scene: Scene, rule: Rule[..., Any]) -> str | None:
     return None
 
 
-def _finding(rule: Rule[..., Any], verdict: Verdict, scene: Scene, name: str, policy: Policy) -> Finding:
+def _finding(rule: Rule[..., Any], verdict: Verdict, name: str, policy: Policy) -> Finding:
     severity = policy.severity(rule, verdict.severity)
     return Finding(
         rule=rule.id,

@@ -65,6 +65,8 @@ class Wanted(_Model):
             return f"at least {least:g}"
         if most is not None:
             return f"at most {most:g}"
+        if self.want is None:
+            return "any"
         return " or ".join(dict.fromkeys((str(self.want), *self.accept.one_of)))
 
 

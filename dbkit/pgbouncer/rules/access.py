@@ -220,7 +220,7 @@ def auth_query_unsafe(scene: Scene) -> Iterator[Verdict]:
     called = re.search(r"\bfrom\s+(?:[a-z_\"]+\.)?([a-z_\"]+)", flat)
     if custom and called and "." not in called[0] and tracked and config.version < Version(1, 25, 1):
         yield Verdict(
-            f"auth_query names {called[1]} without a schema, and clients may set search_path: they decide what it means",
+            f"auth_query names {called[1]} without a schema, and clients may set search_path, which decides what it is",
             "auth_query",
             location=config.location("auth_query"),
             hint="write the schema, as in pgbouncer.get_auth($1), or upgrade to 1.25.1",
@@ -299,6 +299,7 @@ def userlist_weak(scene: Scene) -> Iterator[Verdict | Blind]:
     See: pgbouncer.auth-type-weak.
     """
     if not scene.config.text("auth_file"):
+        yield Blind("no auth_file is named")
         return
     if scene.userlist is None:
         yield Blind(scene.userlist_unread or "auth_file was not read")
@@ -440,7 +441,7 @@ def _remote(config: Config) -> list[str]:
     [pgbouncer]
     """,
 )
-def version_vulnerable(scene: Scene) -> Iterator[Verdict]:
+def version_vulnerable(scene: Scene) -> Iterator[Verdict | Blind]:
     """Security holes are published for this version.
 
     Why: before 1.25.2 a malformed SCRAM packet crashes the daemon without a login (CVE-2026-6664 and 6666), and before
@@ -455,7 +456,10 @@ def version_vulnerable(scene: Scene) -> Iterator[Verdict]:
     See: https://www.pgbouncer.org/changelog.html
     """
     version = scene.config.version
-    if version.patch < 0 or version >= Version(1, 26, 1):
+    if version.patch < 0:
+        yield Blind(f"the patch level is not known: give it whole, as in --pgbouncer-version {version}.1")
+        return
+    if version >= Version(1, 26, 1):
         return
     worst = (
         "CVE-2026-6664"

@@ -72,8 +72,8 @@ def session_features(scene: Scene) -> Iterator[Verdict | Blind]:
             continue
         for use in server.session_uses:
             yield Verdict(
-                f"{use.feature} was run {use.calls:,} times on {server.name}, which {', '.join(behind)} lends by transaction: "
-                f"{_HARM.get(use.feature, 'it needs a session of its own')}; for example: {use.example}",
+                f"{use.feature} was run {use.calls:,} times on {server.name}, which {', '.join(behind)} lends by "
+                f"transaction: {_HARM.get(use.feature, 'it needs a session of its own')}; for example: {use.example}",
                 use.feature,
                 severity=Severity.ERROR if use.feature in ("LISTEN", "advisory lock") else Severity.WARN,
                 location=scene.config.location("pool_mode"),
@@ -219,8 +219,8 @@ def state_leaks(scene: Scene) -> Iterator[Verdict]:
     sessions = [d.name for d in config.databases if d.pool_mode == "session"]
     if sessions and not config.text("server_reset_query"):
         yield Verdict(
-            f"server_reset_query is empty and {', '.join(sessions[:5])} is in session mode: a client inherits the state "
-            "of the one before",
+            f"server_reset_query is empty and {', '.join(sessions[:5])} is in session mode: a client inherits "
+            "the state of the one before",
             "server_reset_query",
             edits=(Edit("server_reset_query", "DISCARD ALL"),),
             location=config.location("server_reset_query"),
@@ -279,7 +279,7 @@ def statement_mode(scene: Scene) -> Iterator[Verdict]:
     "processes-uncounted",
     "sharing",
     Severity.INFO,
-    ok="The number of processes is known",
+    ok="One process has the port, or their number is known",
     bad="""
     [databases]
     jobs = host=db

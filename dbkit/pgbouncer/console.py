@@ -1,0 +1,83 @@
+"""The admin console: one place where its address is parsed, errors get their hint, and SHOW is read.
+
+The console speaks the simple protocol only: no transaction, no parameters, no prepared statement.
+"""
+
+from __future__ import annotations
+
+from typing import Final, LiteralString
+
+import psycopg
+from psycopg import conninfo
+
+from dbkit.errors import DbkitError, Unreachable, UsageError
+from dbkit.pgbouncer.ini import parameters
+from dbkit.pgbouncer.live import Live, Row
+from dbkit.secrets import redact
+from dbkit.settings import Target
+
+SHOWN: Final[tuple[LiteralString, ...]] = ("config", "databases", "pools", "users", "stats", "lists", "clients")
+PATIENCE: Final = {"connect_timeout": 10}
+
+
+def look(target: Target) -> Live:
+    """Everything that the console shows to this user. Raises Unreachable when it cannot be asked."""
+    full = _parse(target)
+    try:
+        connection = psycopg.connect(full, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.ClientCursor)
+    except psycopg.Error as error:
+        raise _unreachable(error, full, target.name) from None
+    with connection:
+        try:
+            version = parameters.version(_rows(connection, "version")[0]["version"] or "")
+        except (psycopg.Error, KeyError, IndexError) as error:
+            raise Unreachable(
+                f"{target.name} is not a PgBouncer console",
+                why=redact(str(error)),
+                hint="the address must lead to the pooler's port and its database `pgbouncer`",
+            ) from None
+        tables: dict[str, tuple[Row, ...]] = {}
+        hidden: dict[str, str] = {}
+        for what in SHOWN:
+            try:
+                tables[what] = _rows(connection, what)
+            except psycopg.Error as error:
+                hidden[what] = redact(str(error).strip())
+    return Live(version, tables, hidden)
+
+
+def _rows(connection: psycopg.Connection[tuple[object, ...]], what: LiteralString) -> tuple[Row, ...]:
+    # what is one of SHOWN: the console takes no parameters
+    cursor = connection.execute(f"show {what}")
+    names = [column.name for column in cursor.description or ()]
+    return tuple(
+        {name: None if value is None else str(value) for name, value in zip(names, row, strict=True)} for row in cursor
+    )
+
+
+def _parse(target: Target) -> str:
+    """The address as libpq reads it, leading to the console. Raises UsageError that never shows it."""
+    try:
+        given = conninfo.conninfo_to_dict(target.dsn().replace("pgbouncer://", "postgresql://", 1))
+        held = {name: value for name, value in PATIENCE.items() if name not in given}
+        return conninfo.make_conninfo("", **{**given, **held, "dbname": "pgbouncer"})
+    except psycopg.Error:
+        raise UsageError(
+            f"the address of {target.name} cannot be read",
+            why="libpq rejects it; it is not shown because it may hold a password",
+            hint="write pgbouncer://monitoring@host:6432, and give the password by .pgpass or PGPASSWORD",
+        ) from None
+
+
+def _unreachable(error: psycopg.Error, full: str, name: str) -> DbkitError:
+    given = conninfo.conninfo_to_dict(full)
+    why = redact(" ".join(str(error).split()))
+    lowered = why.lower()
+    if "not allowed" in lowered or "no such user" in lowered:
+        hint = "the user must stand in stats_users (or admin_users) of pgbouncer.ini"
+    elif "authentication failed" in lowered or "no password" in lowered:
+        hint = "check user and password: auth_file of the pooler, PGPASSWORD, .pgpass"
+    else:
+        hint = "check host and port (6432), and that PgBouncer runs"
+    address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
+    return Unreachable(f"cannot reach the console of {name} at {address}", why=why, hint=hint)
