@@ -239,7 +239,7 @@ def _located(running: Config, held: Config) -> Config:
 def _outcome(path: Path, ini: IniFile, live: Live) -> reload.Outcome:
     stopped = ini if ini.loads else read_file(path, ini.version, stop=True)
     databases = frozenset(row.get("name") or "" for row in live.databases)
-    return reload.predict(ini, stopped, live.values, databases)
+    return reload.predict(ini, stopped, live.values, databases, live.defaults)
 
 
 def _userlist(ini: IniFile) -> tuple[Userlist | None, str]:

@@ -77,6 +77,10 @@ def _unreachable(error: psycopg.Error, full: str, name: str) -> DbkitError:
         hint = "the user must stand in stats_users (or admin_users) of pgbouncer.ini"
     elif "authentication failed" in lowered or "no password" in lowered:
         hint = "check user and password: auth_file of the pooler, PGPASSWORD, .pgpass"
+    elif "timeout" in lowered:
+        hint = (
+            "a console user must have a line in auth_file (auth_query does not serve the console); else check the host"
+        )
     else:
         hint = "check host and port (6432), and that PgBouncer runs"
     address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"

@@ -71,6 +71,11 @@ class Live:
         return {str(row["key"]): row.get("value") or "" for row in self.rows("config")}
 
     @property
+    def defaults(self) -> dict[str, str | None]:
+        """The defaults of this very build, which a distribution may have changed."""
+        return {str(row["key"]): row["default"] for row in self.rows("config") if "default" in row}
+
+    @property
     def reloadable(self) -> dict[str, bool]:
         """Which settings RELOAD applies."""
         return {str(row["key"]): row.get("changeable") == "yes" for row in self.rows("config")}

@@ -41,12 +41,18 @@ class Outcome:
     removed: tuple[str, ...]
 
 
-def predict(file: IniFile, stopped: IniFile, running: Mapping[str, str], databases: frozenset[str]) -> Outcome:
-    """The outcome for what runs now: SHOW CONFIG's values, and the databases of SHOW DATABASES.
+def predict(
+    file: IniFile,
+    stopped: IniFile,
+    running: Mapping[str, str],
+    databases: frozenset[str],
+    defaults: Mapping[str, str | None] | None = None,
+) -> Outcome:
+    """The outcome for what runs now: SHOW CONFIG's values and defaults, and the databases of SHOW DATABASES.
 
     `stopped` is the file read up to its first mistake (`read_file(..., stop=True)`), the same as `file` if it has none.
     """
-    after = state_after(stopped, running)
+    after = state_after(stopped, running, defaults or {})
     changes: list[Change] = []
     ignored: list[Change] = []
     known = parameters.load(file.version)
@@ -78,7 +84,7 @@ def predict(file: IniFile, stopped: IniFile, running: Mapping[str, str], databas
     )
 
 
-def state_after(stopped: IniFile, running: Mapping[str, str]) -> dict[str, str]:
+def state_after(stopped: IniFile, running: Mapping[str, str], defaults: Mapping[str, str | None]) -> dict[str, str]:
     """SHOW CONFIG after RELOAD of a file that is read up to its first mistake."""
     opened = any(s.name == "pgbouncer" for s in stopped.sections)
     after: dict[str, str] = {}
@@ -87,15 +93,16 @@ def state_after(stopped: IniFile, running: Mapping[str, str]) -> dict[str, str]:
         if parameter is None or not parameter.reloads or not opened:
             after[name] = before
             continue
+        default = defaults.get(name, parameter.default)
         held = stopped.effective.get(name)
         if held is not None and held.value is not None:
             after[name] = held.value
-        elif parameter.default is None:
+        elif default is None:
             # No default to fall back to: an earlier line of the same file counts, else what ran before.
             earlier = [s.value for s in stopped.settings if s.name == name and s.value is not None]
             after[name] = earlier[-1] if earlier else before
         else:
-            after[name] = canonical(parameter.kind, parameter.default, stopped.version)
+            after[name] = canonical(parameter.kind, default, stopped.version)
     return after
 
 

@@ -96,9 +96,11 @@ def pool_unbounded(scene: Scene) -> Iterator[Verdict]:
 
     See: pgbouncer.pool-over-server.
     """
-    for database in scene.config.databases:
+    fallback = [d for d in scene.file_config.databases if d.name == "*"] if scene.file_config else []
+    for database in (*scene.config.databases, *fallback):
         unlimited = database.pool_size == 0 and scene.config.version.minor >= 24
-        if database.max_connections > 0 or (demand.users(scene, database) is not None and not unlimited):
+        counted = demand.users(scene, database) is not None and database.name != "*" and not unlimited
+        if database.max_connections > 0 or counted:
             continue
         size = "no pool_size" if unlimited else f"{database.pool_size + database.reserve} for each user"
         of = "each database behind *" if database.name == "*" else f"database {database.name}"
