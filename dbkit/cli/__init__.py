@@ -42,7 +42,8 @@ def root(
 ) -> None:
     """Tune databases and migrate them without downtime.
 
-    Reads are the default; only `apply`, `index apply`, `migrate backfill` and `job resume|abort` change a server.
+    Reads are the default; only `apply`, `index apply`, `migrate expand|backfill|contract|rollback` and
+    `job resume|abort` change a server.
     Start with `dbkit demo`, or `dbkit doctor --dsn postgresql://user@host/db`.
     """
     del version  # handled by its eager callback

@@ -1,4 +1,4 @@
-"""`dbkit migrate`: judge migrations before they run."""
+"""`dbkit migrate`: judge migrations before they run, and run them without anybody waiting."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbkit.cli import migrate_rehearse, migrate_stats, migrations
+from dbkit.cli import migrate_new, migrate_rehearse, migrate_run, migrate_stats, migrate_status, migrations
 from dbkit.cli.migrate_backfill import backfill
 from dbkit.cli.migrate_verify import verify
 from dbkit.cli.options import (
@@ -30,15 +30,23 @@ if TYPE_CHECKING:
     from dbkit.postgres.migrate.lint import Options, Result
     from dbkit.postgres.migrate.source import Script
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Judge migrations before they run.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Judge migrations, and carry them out without downtime."
+)
 
 
 @app.callback()
 def group() -> None:
-    """Judge migrations before they run."""
+    """Judge migrations, and carry them out without downtime."""
 
 
+app.command("new")(migrate_new.new)
+app.command("plan")(migrate_status.plan)
+app.command("expand")(migrate_run.expand)
 app.command("backfill")(backfill)
+app.command("contract")(migrate_run.contract)
+app.command("rollback")(migrate_run.rollback)
+app.command("status")(migrate_status.status)
 app.command("rehearse")(migrate_rehearse.rehearse)
 app.command("stats")(migrate_stats.stats)
 app.command("verify")(verify)

@@ -26,7 +26,7 @@ COMMANDS: Final = {
     "apply": Entry("apply:apply", "Carry out a reviewed plan."),
     "index": Entry("index:app", "Plan, build and check indexes without blocking."),
     "job": Entry("job:app", "List, inspect, pause, resume and abort jobs."),
-    "migrate": Entry("migrate:app", "Judge migrations before they run."),
+    "migrate": Entry("migrate:app", "Judge migrations, and carry them out without downtime."),
     "policy": Entry("policy:app", "Check policies and print the schemas of files."),
 }
 

@@ -19,7 +19,7 @@ from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, Targe
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, revisions
-from dbkit.postgres.migrate.changes import proof, standing
+from dbkit.postgres.migrate.changes import copies, facts, proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
 from dbkit.postgres.migrate.executor.session import Done
@@ -151,7 +151,29 @@ def refuse_unready(connection: Connection, change: Change, accept: Sequence[str]
             why=f"it is {change.phase.value}: not every row is proved to agree",
             hint=f"run `dbkit migrate backfill {change.id}` and `dbkit migrate verify {change.id}` first",
         )
-    del connection, accept
+    blocked = [b for b in gate_of(connection, change) if b.what not in accept]
+    if blocked:
+        told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
+        raise Refused(f"the gate of {change.id} is closed", why=told, hint=blocked[0].hint)
+
+
+@dataclass(frozen=True, slots=True)
+class Blocked:
+    """What keeps a contract from running: the kind of thing, which one, and what to do."""
+
+    what: str
+    who: str
+    hint: str
+
+
+def gate_of(connection: Connection, change: Change) -> Sequence[Blocked]:
+    """What still rests on the old shape."""
+    if not change.old or not change.backfills:
+        return ()
+    table = facts.of_oid(connection, change.backfills[0].oid)
+    there = [c for c in change.old if table.has(c)]
+    hint = "make it again on the new column (`create or replace view`, `alter policy`)"
+    return [Blocked("dependant", told, hint) for told in copies.dependants(table, there)]
 
 
 def due_back(connection: Connection, environment: Environment, name: str | None) -> list[Move]:

@@ -186,7 +186,7 @@ def read(connection: Connection, name: str) -> Table:
 def of_oid(connection: Connection, oid: int) -> Table:
     """The facts of a table whose oid is known."""
     with connection.transaction():
-        connection.execute("set local search_path = pg_catalog")
+        connection.execute("set local search_path = pg_catalog")  # so that what the server prints is qualified
         return _table(fetch(connection, assets.query("postgres/table_facts"), {"table": oid})[0])
 
 

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate.changes import facts, rename_column
+from dbkit.postgres.migrate.changes import facts, rename_column, words
 from dbkit.postgres.migrate.changes.design import Design
 from dbkit.postgres.migrate.changes.facts import Table
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What the user typed: the table's facts, the column if one was named, the rest, and what is accepted."""
+    """What the user typed, with the facts of the table."""
 
     connection: Connection
     table: Table
     column: str
-    arguments: tuple[str, ...]
+    words: tuple[str, ...]
     options: Mapping[str, str]
+    assigned: Mapping[str, str]
+    """`--set`: new columns and their expressions."""
+    back: Mapping[str, str]
+    """`--back`: old columns and their expressions over the new ones."""
     accepted: tuple[str, ...]
 
 
@@ -36,41 +41,69 @@ class Kind:
     make: Callable[[Wish], Design]
     column: bool = True
     """Whether the first word ends in a column."""
-    arguments: int = 0
-    """How many words follow it."""
+    words: int = 0
+    """How many words follow it; -1 for one or more."""
     options: tuple[str, ...] = ()
     """Flags it understands, without the dashes."""
 
+    @property
+    def told(self) -> str:
+        """How it is called."""
+        return f"dbkit migrate new {self.name} {self.usage}"
+
 
 def _rename_column(wish: Wish) -> Design:
-    return rename_column.design(wish.table, wish.column, bare(wish.arguments[0]), wish.accepted)
+    return rename_column.design(wish.table, wish.column, bare(wish.words[0]), wish.accepted)
 
 
-KINDS: Final[Mapping[str, Kind]] = {
-    k.name: k
-    for k in (Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, arguments=1),)
-}
+_ALL: Final = (Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, words=1),)
+KINDS: Final[Mapping[str, Kind]] = {k.name: k for k in _ALL}
+
+
+def kind(name: str) -> Kind:
+    """The kind of that name. Raises UsageError with those there are."""
+    if name in KINDS:
+        return KINDS[name]
+    near = difflib.get_close_matches(name, KINDS, n=1)
+    raise UsageError(
+        f"no change is called {name}",
+        hint=f"did you mean {near[0]}?"
+        if near
+        else f"known: {', '.join(KINDS)}; `dbkit explain changes` tells of each",
+    )
 
 
 def make(
-    connection: Connection, kind: str, place: str, arguments: Sequence[str], options: Mapping[str, str],
-    accepted: Sequence[str],
+    connection: Connection, known: Kind, place: str, rest: Sequence[str], options: Mapping[str, str],
+    assigned: Sequence[str], back: Sequence[str], accepted: Sequence[str],
 ) -> Design:  # fmt: skip
     """The design of what the user asked for. Raises UsageError with the kind's usage, or Refused with all reasons."""
-    known = KINDS.get(kind)
-    if known is None:
-        raise UsageError(f"no change is called {kind}", hint=f"known: {', '.join(KINDS)}")
-    usage = f"usage: dbkit migrate new {known.name} {known.usage}"
-    if len(arguments) != known.arguments:
-        raise UsageError(f"{kind} takes {known.arguments + 1} words", hint=usage)
-    foreign = [name for name in options if name not in known.options]
+    if (known.words >= 0 and len(rest) != known.words) or (known.words < 0 and not rest):
+        raise UsageError(f"{known.name} takes other words than these", hint=known.told)
+    given = [*options, *(["set"] if assigned else []), *(["back"] if back else [])]
+    foreign = [name for name in given if name not in known.options]
     if foreign:
-        raise UsageError(f"{kind} knows no --{foreign[0]}", hint=usage)
+        raise UsageError(f"{known.name} knows no --{foreign[0]}", hint=known.told)
     table, column = split(place) if known.column else (place, "")
     if known.column and not column:
-        raise UsageError(f"{place} names no column", hint=usage)
-    wish = Wish(connection, facts.read(connection, table), column, tuple(arguments), options, tuple(accepted))
+        raise UsageError(f"{place} names no column", hint=known.told)
+    wish = Wish(
+        connection, facts.read(connection, table), column, tuple(rest), options, _pairs(assigned, "--set"),
+        _pairs(back, "--back"), tuple(accepted),
+    )  # fmt: skip
     return known.make(wish)
+
+
+def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:
+    """`column = expression`, several of them."""
+    found: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise UsageError(f"{flag} {text!r} is not column = expression")
+        words.expression(value, f"{flag} {name.strip()}")
+        found[bare(name.strip())] = value.strip()
+    return found
 
 
 def split(place: str) -> tuple[str, str]:

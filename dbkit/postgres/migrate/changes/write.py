@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,15 +49,33 @@ def write(environment: Environment, design: Design) -> Written:
     return Written(Path(first.path), Path(second.path), first_id, second.revision)
 
 
+def preview(design: Design) -> str:
+    """Both revisions as they would be written, without identifiers."""
+    first = _Draft("(new)", None)
+    texts = [_expand(design, first)]
+    if design.contract:
+        texts.append(_contract(design, _Draft("(new)", "(new)")))
+    return "\n\n".join(texts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """Stands for a file that is not written."""
+
+    revision: str
+    down_revision: str | None
+
+
 def _file(environment: Environment, message: str, head: str | None) -> Any:
     """A new file where, and under the name that, this environment gives its revisions."""
     from alembic.util import rev_id
     from alembic.util.exc import CommandError
 
     try:
-        made = environment.script.generate_revision(
-            _next(environment) or rev_id(), message, head=head or "base", splice=False
-        )
+        with redirect_stdout(io.StringIO()):  # Alembic tells about each file; the command does so itself
+            made = environment.script.generate_revision(
+                _next(environment) or rev_id(), message, head=head or "base", splice=False
+            )
     except CommandError as error:
         raise UsageError(f"{environment.directory}: cannot write a revision", why=str(error)) from None
     except OSError as error:

@@ -1,0 +1,103 @@
+"""`dbkit migrate new`: write a change as two Alembic revisions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from dbkit.cli import targets
+from dbkit.cli.migrate_options import Migrations
+from dbkit.cli.options import Config, DryRun, Dsn, Format, OutputFormat, TargetNames
+from dbkit.errors import UsageError
+
+
+def new(
+    kind: Annotated[str, typer.Argument(help="What to do; without more words, what that takes.", metavar="KIND")],
+    place: Annotated[str | None, typer.Argument(help="The table or column.", metavar="[TABLE[.COLUMN]]")] = None,
+    words: Annotated[
+        list[str] | None, typer.Argument(help="What the kind takes beside it.", metavar="[WORD]...")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set", help="A new column and its expression: 'last = split_part(name, '' '', 2)'.", metavar="C=EXPR"
+        ),
+    ] = None,
+    back: Annotated[
+        list[str] | None,
+        typer.Option("--back", help="An old column and its expression over the new ones.", metavar="C=EXPR"),
+    ] = None,
+    using: Annotated[
+        str | None, typer.Option("--using", help="The new value from the old column.", metavar="EXPR")
+    ] = None,
+    name: Annotated[str | None, typer.Option("--name", help="What the new object is called.", metavar="NAME")] = None,
+    accept: Annotated[
+        list[str] | None, typer.Option("--accept", help="Waive a refusal that names this word.", metavar="WORD")
+    ] = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    migrations: Migrations = None,
+    dry_run: DryRun = False,
+    fmt: OutputFormat = Format.TEXT,
+) -> None:
+    """Write an expand and a contract revision for one change, made for the table as it is in the database.
+
+    Nothing is changed in the database. The files are yours: read them, edit them, lint and rehearse them, commit them.
+    `dbkit explain changes` lists the kinds and tells what happens when.
+
+    Examples:
+
+      dbkit migrate new rename-column users.full_name display_name
+
+      dbkit migrate new rename-column users.full_name display_name --dry-run
+    """
+    import json
+    import sys
+
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.migrate import revisions
+    from dbkit.postgres.migrate.changes import kinds, write
+
+    if fmt not in (Format.TEXT, Format.JSON):
+        raise UsageError(f"new revisions are not told as {fmt.value}", hint="use --format text or json")
+    known = kinds.kind(kind)
+    if place is None:
+        raise UsageError(f"{kind} needs more words", hint=known.told)
+    options = {"using": using, "name": name}
+    environment = revisions.find(migrations)
+    _, chosen = targets.one_target(target, dsn, config)
+    with connect(chosen, purpose="migrate new") as connection:
+        design = kinds.make(
+            connection,
+            known,
+            place,
+            words or [],
+            {k: v for k, v in options.items() if v},
+            set_ or [],
+            back or [],
+            accept or [],
+        )
+    if dry_run:
+        sys.stdout.write(write.preview(design))
+        return
+    written = write.write(environment, design)
+    files = [Path(f) for f in (written.expand, written.contract) if f is not None]
+    if fmt is Format.JSON:
+        data = {"change": design.id, "kind": design.kind, "files": [str(f) for f in files], "notes": list(design.notes)}
+        print(json.dumps(data, indent=2, ensure_ascii=False))
+        return
+    for file in files:
+        print(f"wrote {_shown(file)}")
+    for note in design.notes:
+        print(f"to be moved by hand before contract: {note}")
+    print(f"next: dbkit migrate lint {_shown(files[0])}; dbkit migrate expand {design.id}")
+
+
+def _shown(file: Path) -> str:
+    try:
+        return str(file.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)

@@ -1,0 +1,180 @@
+"""`dbkit migrate expand|contract|rollback|deploy`: carry changes out, and take them back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from dbkit.cli import output, targets
+from dbkit.cli.migrate_options import (
+    BackupCommand,
+    BudgetOption,
+    CancelBlockers,
+    ChangeName,
+    Deadline,
+    MaxHold,
+    MaxStall,
+    Migrations,
+    Patience,
+    VersionTable,
+    knobs,
+)
+from dbkit.cli.options import (
+    Config,
+    Dsn,
+    FailOn,
+    FailOnOption,
+    Format,
+    OutputFormat,
+    Outputs,
+    Quiet,
+    TargetNames,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dbkit.job import Record, Tick
+    from dbkit.postgres.migrate.deploy import Applied, Options
+    from dbkit.postgres.migrate.revisions import Environment
+    from dbkit.settings import Target
+
+    Run = Callable[[Target, Environment, Options, Callable[[Record, Tick], None]], Applied]
+
+
+def expand(
+    change: ChangeName = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    migrations: Migrations = None,
+    version_table: VersionTable = "alembic_version",
+    max_stall: MaxStall = "100ms",
+    budget: BudgetOption = "5s",
+    max_hold: MaxHold = "2s",
+    patience: Patience = "10min",
+    deadline: Deadline = "6h",
+    cancel_blockers: CancelBlockers = None,
+    keep_failed: Annotated[
+        bool, typer.Option("--keep-failed", help="Leave a change whose expand failed as it is; default: roll it back.")
+    ] = False,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is due before the new application: plain revisions and expands, up to the first contract in the chain.
+
+    Each statement looks for blockers before it asks for its lock, gives its place in the queue up after --max-stall,
+    and tries again; all attempts together keep others waiting for --budget at most. Killed anywhere, the next run goes
+    on where this one was.
+
+    Examples:
+
+      dbkit migrate expand -t prod
+
+      dbkit migrate expand users-full_name-display_name --budget 2s --cancel-blockers reporting
+    """
+    from dbkit.postgres.migrate import deploy
+
+    how = deploy.Options(
+        knobs("expand", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change,
+        undo_failed=not keep_failed,
+    )  # fmt: skip
+    _run(deploy.expand, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+
+
+def contract(
+    change: ChangeName = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    migrations: Migrations = None,
+    version_table: VersionTable = "alembic_version",
+    backup_command: BackupCommand = None,
+    max_stall: MaxStall = "100ms",
+    budget: BudgetOption = "5s",
+    max_hold: MaxHold = "2s",
+    patience: Patience = "10min",
+    deadline: Deadline = "6h",
+    cancel_blockers: CancelBlockers = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
+) -> None:
+    """Take the old shape away, once every row is verified.
+
+    Examples:
+
+      dbkit migrate contract users-full_name-display_name -t prod
+
+      dbkit migrate contract -t prod --backup-command "pgbackrest --stanza=main backup"
+    """
+    from dbkit.postgres.migrate import deploy
+
+    how = deploy.Options(
+        knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change, backup_command
+    )
+    _run(deploy.contract, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+
+
+def rollback(
+    change: Annotated[
+        str | None,
+        typer.Argument(
+            help="A change's id, a revision of it, or its table; default: the last deploy.", metavar="[CHANGE]"
+        ),
+    ] = None,
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    migrations: Migrations = None,
+    version_table: VersionTable = "alembic_version",
+    max_stall: MaxStall = "100ms",
+    budget: BudgetOption = "5s",
+    max_hold: MaxHold = "2s",
+    patience: Patience = "10min",
+    deadline: Deadline = "6h",
+    cancel_blockers: CancelBlockers = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
+) -> None:
+    """Take back one change by one phase, or without a name all that the last deploy did; the time it took is printed.
+
+    Before contract nothing has to be copied back: the old columns were right at every moment. After it the old shape
+    is made again and filled where that is possible; where it is not, this refuses and says why.
+
+    Examples:
+
+      dbkit migrate rollback -t prod
+
+      dbkit migrate rollback users-full_name-display_name -t prod
+    """
+    from dbkit.postgres.migrate import deploy
+
+    how = deploy.Options(knobs("rollback", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change)
+    _run(deploy.rollback, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+
+
+def _run(
+    run: Run, how: Options, target: list[str] | None, dsn: str | None, config: Path | None, migrations: Path | None,
+    version_table: str, fmt: Format, outputs: list[Path] | None, fail_on: FailOn, *, quiet: bool,
+) -> None:  # fmt: skip
+    from dbkit.postgres.migrate import revisions
+
+    environment = revisions.find(migrations, version_table=version_table)
+    _, chosen = targets.one_target(target, dsn, config)
+    progress = targets.Progress(quiet=quiet)
+    try:
+        applied = run(chosen, environment, how, progress)
+    finally:
+        progress.close()
+    code = output.deliver(applied.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
+    if applied.error is not None:
+        raise applied.error
+    raise typer.Exit(code)
