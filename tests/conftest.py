@@ -16,4 +16,5 @@ pytest_plugins = [
     "tests.fixtures.databases",
     "tests.fixtures.poolers",
     "tests.fixtures.daemons",
+    "tests.fixtures.changes",
 ]

@@ -232,6 +232,8 @@ def _carry_out(
     if not moves:
         return Applied(_report(command, connection, found, target, environment, [], None, 0.0, options))
     done, record, error = _run(connection, target, environment, moves, options, progress)
+    if isinstance(error, Refused) and any(d.outcome == "done" for d in done):
+        error = Broken(error.what, why=error.why, hint=error.hint)  # a refusal would say that nothing was changed
     if error is not None and command == "expand" and options.undo_failed and isinstance(error, Broken):
         error = _undo(connection, target, environment, moves, done, options, progress, error)
     seconds = time.monotonic() - began

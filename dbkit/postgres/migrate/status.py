@@ -98,10 +98,8 @@ def _standing(
     pending: Sequence[Revision],
     waits: dict[str, float],
 ) -> Standing:
-    done, total = _rows(connection, change)
-    step = _NEXT[change.phase]
-    if step == "backfill" and total is not None and done >= total:
-        step = "verify"
+    done, total, filled = _rows(connection, change)
+    step = "verify" if change.phase is Phase.EXPANDED and filled else _NEXT[change.phase]
     return Standing(
         change, step, tuple(_blocks(connection, change, known, pending)), done, total, waits.get(change.id, 0.0)
     )
@@ -131,16 +129,17 @@ def _blocks(
     return []
 
 
-def _rows(connection: Connection, change: Change) -> tuple[int, int | None]:
-    """Rows filled and to fill, as the newest backfill of the change tells; the planner's estimate before one ran."""
+def _rows(connection: Connection, change: Change) -> tuple[int, int | None, bool]:
+    """Rows filled and to fill, and whether a backfill has ended; the planner's estimate before one ran."""
     if not change.backfills:
-        return 0, None
+        return 0, None, False
     there = fetch(connection, "select to_regclass('dbkit.job') is not null as there")[0]["there"]
     rows = (
         fetch(
             connection,
-            "select coalesce(sum(done), 0)::bigint as done, sum(total)::bigint as total from ("
-            "select distinct on (key) done, total from dbkit.job "
+            "select coalesce(sum(done), 0)::bigint as done, sum(total)::bigint as total, "
+            "coalesce(bool_and(status = 'done'), false) as ended from ("
+            "select distinct on (key) done, total, status from dbkit.job "
             "where kind = 'backfill' and spec ->> 'change' = %s order by key, id desc) newest",
             [change.id],
         )
@@ -148,11 +147,12 @@ def _rows(connection: Connection, change: Change) -> tuple[int, int | None]:
         else []
     )
     if rows and rows[0]["total"] is not None:
-        return int(rows[0]["done"]), int(rows[0]["total"])
+        return int(rows[0]["done"]), int(rows[0]["total"]), bool(rows[0]["ended"])
     oids = [s.oid for s in change.backfills]
     query = "select greatest(sum(reltuples), 0)::bigint as total from pg_catalog.pg_class where oid = any(%s::oid[])"
     total = int(fetch(connection, query, [oids])[0]["total"] or 0)
-    return (total, total) if change.phase in (Phase.VERIFIED, Phase.CONTRACTING, Phase.CONTRACTED) else (0, total)
+    proved = change.phase in (Phase.VERIFIED, Phase.CONTRACTING, Phase.CONTRACTED)
+    return (total if proved else 0), total, False
 
 
 def _waits(connection: Connection) -> dict[str, float]:

@@ -127,6 +127,8 @@ class MoveJob:
         yield Tick(self._finished, len(self._moves), told)
         if self._error is not None:
             raise self._error
+        if self._finished < len(self._moves):
+            raise Broken("the run ended early", why=told, hint="this is a defect of dbkit: see `dbkit job show`")
 
     def _work(self, watch: Watch) -> None:
         knobs, session = self._knobs, None

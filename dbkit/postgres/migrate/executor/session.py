@@ -124,8 +124,10 @@ class Session:
         except psycopg.Error as error:
             done.outcome = "failed"
             raise failure.of_build(error, unit.told) from None
-        except DbkitError:
+        except DbkitError as error:
             done.outcome = "failed"
+            if self.connection.closed:  # whoever met it said that the server cannot be reached
+                raise Stopped("the connection to the server was lost", why=error.why, hint=failure.AGAIN) from None
             raise
         finally:
             done.seconds = time.monotonic() - began

@@ -1,0 +1,118 @@
+"""Every kind of change, from `new` to contract and back, with nobody else about: what is there after each step."""
+
+import pytest
+
+from dbkit.errors import Refused
+from dbkit.postgres.migrate import alembic_source, lint
+from tests.fixtures.change_cases import CASES
+
+ROWS = 300
+
+
+@pytest.fixture(params=CASES, ids=str)
+def case(request):
+    return request.param
+
+
+@pytest.fixture
+def made(place, case):
+    place.run(case.schema)
+    if case.old.table == "t":
+        columns = ", ".join(case.old.columns)
+        with place.db.connect() as connection:
+            connection.cursor().executemany(
+                f"insert into t (id, {columns}) values (%s{', %s' * len(case.old.columns)})",
+                [(n, *case.old.show(n)) for n in range(1, ROWS + 1)],
+            )
+    place.change = place.new(case.kind, case.place, *case.words, **case.more)
+    return place
+
+
+def rows(place, shape):
+    return place.db.execute(f"select id, {', '.join(shape.columns)} from {shape.table} order by id")
+
+
+def held(place, tables):
+    return [f"{name} {line}" for name in tables for line in place.facts(name)]
+
+
+def test_there_and_back(made, case):
+    before, told = held(made, case.tables), rows(made, case.old)
+    made.done("expand")
+    assert made.phase(made.change) in ("expanded", "verified", "contracted")
+    assert rows(made, case.old) == told
+    made.done("rollback")
+    assert made.phase(made.change) == "new"
+    assert held(made, case.tables) == before
+    assert rows(made, case.old) == told
+    assert made.db.execute("select * from dbkit.migration_part") == []
+
+
+def test_to_the_end_and_back(made, case):
+    before = held(made, case.tables)
+    made.done("expand")
+    if case.fills:
+        assert made.move_refused("contract")
+        made.fill(made.change)
+    if case.contracts:
+        assert made.phase(made.change) == "verified"
+        made.done("contract")
+    assert made.phase(made.change) == "contracted"
+    assert rows(made, case.new) == [(n, *case.new.show(n)) for n in range(1, ROWS + 1)]
+    assert made.db.execute("select proname from pg_proc where proname like 'dbkit%'") == []
+    assert made.db.execute("select tgname from pg_trigger where tgname like '%dbkit%'") == []
+    names = case.tables if case.old.table == case.new.table else (case.new.table,)
+    after = held(made, names)
+    if not case.back:
+        with pytest.raises(Refused, match="cannot be rolled back"):
+            made.move("rollback", made.change)
+        return
+    made.done("rollback", made.change)
+    if case.contracts:
+        assert rows(made, case.old) == [(n, *case.old.show(n)) for n in range(1, ROWS + 1)]
+        made.done("contract")  # and forward again
+        assert held(made, names) == after
+        made.done("rollback", made.change)
+        made.done("rollback", made.change)
+    assert made.phase(made.change) == "new"
+    assert held(made, case.tables) == before
+    assert rows(made, case.old) == [(n, *case.old.show(n)) for n in range(1, ROWS + 1)]
+
+
+def test_by_plain_alembic(made, case):
+    before = held(made, case.tables)
+    done = made.alembic("upgrade", "head")
+    assert done.returncode == 0, done.stderr
+    assert made.phase(made.change) == "contracted"
+    assert rows(made, case.new) == [(n, *case.new.show(n)) for n in range(1, ROWS + 1)]
+    if case.back:
+        done = made.alembic("downgrade", "base")
+        assert done.returncode == 0, done.stderr
+        assert made.phase(made.change) == "new"
+        assert held(made, case.tables) == before
+        done = made.alembic("upgrade", "head")
+        assert done.returncode == 0, done.stderr
+
+
+def test_the_revisions_pass_lint(made, case):
+    schema = made.db.psql("\\! true") and ""
+    scripts = alembic_source.read(made.ini)
+    report = lint.lint(scripts, lint.Options(schema_sql=schema + case.schema.split("insert into")[0]))
+    errors = [f for f in report.active if f.severity.value == "error"]
+    assert errors == [], [(f.rule, f.message, f.location) for f in errors]
+
+
+def test_status_tells(made, case):
+    (entry,) = made.status()
+    assert set(entry) == {
+        "id", "kind", "table", "phase", "next", "blocked_by", "rows_done", "rows_total", "longest_wait_ms",
+    }  # fmt: skip
+    assert (entry["id"], entry["kind"], entry["phase"], entry["next"]) == (made.change, case.kind, "new", "expand")
+    made.done("expand")
+    (entry,) = made.status()
+    assert entry["longest_wait_ms"] > 0 or not case.locks
+    if case.fills:
+        assert (entry["phase"], entry["next"]) == ("expanded", "backfill")
+        assert entry["blocked_by"][0]["who"]
+        made.fill(made.change)
+        assert made.status()[0]["next"] == "contract"
