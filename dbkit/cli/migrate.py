@@ -44,12 +44,12 @@ app.command("new")(migrate_new.new)
 app.command("plan")(migrate_status.plan)
 app.command("expand")(migrate_run.expand)
 app.command("backfill")(backfill)
+app.command("verify")(verify)
 app.command("contract")(migrate_run.contract)
 app.command("rollback")(migrate_run.rollback)
 app.command("status")(migrate_status.status)
 app.command("rehearse")(migrate_rehearse.rehearse)
 app.command("stats")(migrate_stats.stats)
-app.command("verify")(verify)
 
 
 @app.command()
