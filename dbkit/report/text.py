@@ -8,6 +8,8 @@ from dbkit.exhibits import Table, Text
 from dbkit.model import Finding, Report, Severity
 
 _COLOURS: Final = {Severity.ERROR: "\x1b[31m", Severity.WARN: "\x1b[33m", Severity.INFO: "\x1b[36m"}
+MANY: Final = 8
+"""Rules skipped for one and the same reason that are still named one by one."""
 
 
 def text(report: Report, *, colour: bool = False, verbose: bool = False) -> str:
@@ -28,10 +30,15 @@ def text(report: Report, *, colour: bool = False, verbose: bool = False) -> str:
     for skip in report.skipped:
         reasons.setdefault((skip.target, skip.reason), []).append(skip.rule)
     lines += [
-        f"skipped {_on(target, several)}{', '.join(rules)}: {_flat(reason)}"
+        f"skipped {_on(target, several)}{_rules(rules, verbose)}: {_flat(reason)}"
         for (target, reason), rules in reasons.items()
     ]
     return "\n".join([*lines, _summary(report)]) + "\n"
+
+
+def _rules(rules: list[str], verbose: bool) -> str:
+    """The rules skipped for one reason; many are only counted, unless all is to be told."""
+    return ", ".join(rules) if verbose or len(rules) <= MANY else f"{len(rules)} rules (-v names them)"
 
 
 def table(exhibit: Table) -> list[str]:

@@ -132,3 +132,10 @@ def test_unknown_formats_are_refused():
         format_for(Path("a.pdf"))
     with pytest.raises(UsageError, match="pdf"):
         render(Report("audit"), "pdf")
+
+
+def test_many_rules_skipped_for_one_reason_are_counted_and_named_on_request():
+    skipped = tuple(Skipped(f"pg.rule-{n}", "prod", "switched off") for n in range(20))
+    report = Report(command="audit", targets=(TargetInfo("prod", "postgres", "18.6"),), skipped=skipped)
+    assert "skipped 20 rules (-v names them): switched off" in render(report, "text")
+    assert "pg.rule-19" in render(report, "text", verbose=True)
