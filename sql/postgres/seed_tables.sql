@@ -26,6 +26,7 @@ select
       and i.indisunique
     order by i.indexrelid
   ) as unique_keys,
+  coalesce(pg_catalog.pg_get_expr(c.relpartbound, c.oid) = 'DEFAULT', false) as is_default,
   array(
     select a.attname::text
     from pg_catalog.pg_partitioned_table p

@@ -18,6 +18,8 @@ from dbkit.postgres.migrate.rehearse.shape import Column, Shape
 
 SAMPLE: Final = 60
 """Row numbers on which an expression is tried."""
+_RICH: Final = frozenset("int4 int8 numeric text varchar uuid citext".split())
+"""Types with a value for every row."""
 COMBINATIONS: Final = 800
 """How many combinations of expressions are tried for checks that tie several columns."""
 
@@ -66,9 +68,18 @@ class Fitter:
             share = min(share, passed)
         return Fit(expressions, share, checks)
 
+    def _carriers(self) -> set[str]:
+        """Of each unique key, the column whose values shall all differ: one with many values, not a foreign key's."""
+        found: set[str] = set()
+        for key in self.shape.unique:
+            free = [self.shape.column(n) for n in key if n not in self.fixed]
+            rich = [c for c in free if c.base in _RICH] or free
+            found.update(c.name for c in rich[:1])
+        return found
+
     def _alone(self, column: Column, checks: list[str], known: hints.Hints, *, free: bool) -> list[str]:
         """The expressions that fit one column, the best first; never empty."""
-        unique = any(column.name in key for key in self.shape.unique)
+        unique = column.name in self._carriers()
         ranked: list[tuple[float, int, str]] = []
         offered = candidates(column, known, self.rows)
         for position, expression in enumerate(offered):
@@ -92,7 +103,7 @@ class Fitter:
         best: tuple[float, dict[str, str]] = (-1.0, {})
         share = 0.0
         others = {n: expressions[n] for n in expressions if n not in names}
-        unique = [n for n in names if any(n in key for key in self.shape.unique)]
+        unique = [n for n in names if n in self._carriers()]
         for combination in itertools.islice(_in_order([chosen[n] for n in names]), COMBINATIONS):
             picked = dict(zip(names, combination, strict=True))
             result = self._try({**others, **picked}, checks, unique)

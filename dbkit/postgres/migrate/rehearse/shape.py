@@ -68,6 +68,8 @@ class Shape:
     """SQL over its column names, the bound of a partition included."""
     unique: list[tuple[str, ...]]
     parent: int | None
+    is_default: bool
+    """It is the default partition of its parent."""
     partition_key: list[str]
     """Columns by which it is partitioned; empty for expressions and plain tables."""
     keys: list[Key] = field(default_factory=list[Key])
@@ -94,6 +96,7 @@ def read(connection: psycopg.Connection) -> dict[int, Shape]:
             checks=checks,
             unique=unique,
             parent=row["parent"],
+            is_default=row["is_default"],
             partition_key=row["partition_key"],
         )
     for row in fetch(connection, assets.query("postgres/seed_keys")):

@@ -93,8 +93,9 @@ def _make_room(tables: dict[int, Shape], statement: ddl.Statement, parent: Name)
     if above is None or not condition:
         return
     for table in tables.values():
-        if table.parent == above.oid and any(c.startswith("(NOT (") for c in table.checks):
-            table.wishes.append(f"(not {condition})")
+        if table.parent == above.oid and table.is_default:
+            for leaf in _leaves(tables, table):
+                leaf.wishes.append(f"(not {condition})")
 
 
 def _condition(tables: dict[int, Shape], statement: ddl.Statement, parent: Name) -> str:
