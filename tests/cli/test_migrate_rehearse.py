@@ -281,20 +281,23 @@ def test_the_text_has_one_line_a_statement(tmp_path, on18):
 def test_whatever_ends_it_nothing_stays_behind(tmp_path, number):
     (tmp_path / "schema.sql").write_text(BEFORE)
     (tmp_path / "m.sql").write_text("select pg_sleep(600);\n")
-    running = subprocess.Popen(
+    with subprocess.Popen(
         command("m.sql", "--schema", "schema.sql", "--pg", "18", *QUICK),
-        cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
         env={**os.environ, "DBKIT_CONFIG": os.devnull},
-    )  # fmt: skip
-    assert running.stderr is not None
-    for line in running.stderr:
-        if "rows in" in line:
-            break
-    mine = servers_of(running.pid)
+    ) as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if "rows in" in line:
+                break
+        mine = servers_of(running.pid)
+        running.send_signal(number)
+        running.wait(60)
     assert mine
-    running.send_signal(number)
-    running.wait(30)
-    until = time.monotonic() + 30
+    until = time.monotonic() + 60
     while time.monotonic() < until and any(Path(p).exists() for p in mine):
         time.sleep(0.1)
     assert not [p for p in mine if Path(p).exists()]
