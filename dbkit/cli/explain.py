@@ -32,7 +32,8 @@ def explain(
     from dbkit.cli.engines import load_rules
     from dbkit.rules import REGISTRY, listing
 
-    load_rules()
+    if name not in pages.TOPICS:
+        load_rules()
     if fmt not in (Format.TEXT, Format.MARKDOWN, Format.JSON):
         raise UsageError(f"explain does not write {fmt.value}", hint="use --format text, markdown or json")
     if name is None:

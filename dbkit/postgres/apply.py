@@ -16,9 +16,10 @@ from dbkit.plan import Plan
 from dbkit.postgres.connect import Connection, connect, explain, server
 from dbkit.postgres.indexes import outcome, planning, preflight, wishes
 from dbkit.postgres.indexes.audit import settled
-from dbkit.postgres.indexes.compare import IndexState, State, observe
+from dbkit.postgres.indexes.compare import observe
 from dbkit.postgres.indexes.execute import PlanJob
 from dbkit.postgres.indexes.outcome import Outcome
+from dbkit.postgres.indexes.states import IndexState, State
 from dbkit.postgres.indexes.watch import Limits
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.rules import REGISTRY

@@ -13,7 +13,8 @@ import pytest
 from dbkit.postgres.apply import Knobs, apply
 from dbkit.postgres.connect import connect, server
 from dbkit.postgres.indexes import desired, planning
-from dbkit.postgres.indexes.compare import State, observe
+from dbkit.postgres.indexes.compare import observe
+from dbkit.postgres.indexes.states import State
 from dbkit.postgres.indexes.watch import Limits
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.settings import Target

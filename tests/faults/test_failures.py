@@ -8,7 +8,7 @@ import pytest
 
 from dbkit.errors import Broken, Stopped
 from dbkit.postgres.apply import Knobs
-from dbkit.postgres.indexes.compare import State
+from dbkit.postgres.indexes.states import State
 from dbkit.postgres.indexes.watch import Limits
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from dbkit.errors import Refused, Unreachable
 from dbkit.postgres.apply import Knobs, apply
-from dbkit.postgres.indexes.compare import State
+from dbkit.postgres.indexes.states import State
 
 
 def test_from_nothing_to_everything(made):

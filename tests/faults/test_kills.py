@@ -7,7 +7,7 @@ import time
 import psycopg
 import pytest
 
-from dbkit.postgres.indexes.compare import State
+from dbkit.postgres.indexes.states import State
 
 OLD_SNAPSHOT = "waiting for old snapshots"
 

@@ -23,8 +23,9 @@ from dbkit.postgres.advise.workload import Workload
 from dbkit.postgres.catalog import Relation
 from dbkit.postgres.connect import Connection, connect, require_supported, server
 from dbkit.postgres.indexes import compare, desired, naming
-from dbkit.postgres.indexes.compare import IndexState, Observed, State
+from dbkit.postgres.indexes.compare import Observed
 from dbkit.postgres.indexes.desired import Wanted
+from dbkit.postgres.indexes.states import IndexState, State
 from dbkit.settings import Target
 
 How = Literal["auto", "hypopg", "clone"]

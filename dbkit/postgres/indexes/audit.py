@@ -11,7 +11,7 @@ from dbkit.model import Evidence, Finding, Fix, Json, Location, Passed, Report, 
 from dbkit.policy import Policy
 from dbkit.postgres.connect import Connection, require_supported, server
 from dbkit.postgres.indexes import snapshot
-from dbkit.postgres.indexes.compare import IndexState, State, observe
+from dbkit.postgres.indexes.compare import observe
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.rules import HEALTH_RULES, WANTED_RULES, wanted
 from dbkit.postgres.indexes.rules.bloat import BloatLimits, bloated
@@ -19,6 +19,7 @@ from dbkit.postgres.indexes.rules.declare import Blind, Remedy, Verdict, comment
 from dbkit.postgres.indexes.rules.documented import undocumented
 from dbkit.postgres.indexes.rules.scene import Scene
 from dbkit.postgres.indexes.rules.usage import documented_unused
+from dbkit.postgres.indexes.states import IndexState, State
 from dbkit.rules import Rule, Selection
 from dbkit.settings import Target
 from dbkit.sizes import format_bytes

@@ -10,77 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import LiteralString, cast
+from typing import cast
 
 import psycopg
-from psycopg import errors, sql
+from psycopg import errors
 
 from dbkit.errors import DbkitError
-from dbkit.postgres import catalog, ddl
+from dbkit.postgres import catalog
 from dbkit.postgres.catalog import Build, Index, Partition, Relation, quote
 from dbkit.postgres.connect import Connection, Server, explain, fetch
+from dbkit.postgres.indexes.copies import Built, build_all, name_on_copy
 from dbkit.postgres.indexes.desired import Wanted
-
-
-class State(StrEnum):
-    """What is found for a wanted index."""
-
-    OK = "ok"
-    OTHER_NAME = "ok-other-name"
-    MISSING = "missing"
-    OTHER_DEFINITION = "other-definition"
-    INVALID = "invalid"
-    INVALID_ENFORCING = "invalid-enforcing"
-    BUILDING = "building"
-    INVALID_PARENT = "invalid-parent"
-    NAME_TAKEN = "name-taken"
-    CANNOT_BUILD = "cannot-build"
-    NOT_VISIBLE = "not-visible"
-    NOT_COMPARED = "not-compared"
-    NO_TABLE = "no-table"
-
-
-@dataclass(frozen=True, slots=True)
-class Leaf:
-    """One partition's part of a wanted index: attached, there but loose, or neither."""
-
-    partition: Partition
-    attached: Index | None
-    loose: Index | None
-    """An index of the same definition that is not attached yet."""
-    remains: Index | None
-    """An INVALID, unattached index of the same definition or of the name dbkit gives it."""
-    building: bool = False
-
-    @property
-    def done(self) -> bool:
-        """Attached and valid."""
-        return self.attached is not None and self.attached.is_valid
-
-
-@dataclass(frozen=True, slots=True)
-class IndexState:
-    """The verdict for one wanted index, with what is there."""
-
-    wanted: Wanted
-    state: State
-    table: Relation | None = None
-    actual: Index | None = None
-    """The index that has the wanted name."""
-    equal: Index | None = None
-    """An index of the same definition, under any name."""
-    detail: str = ""
-    hint: str = ""
-    leaves: tuple[Leaf, ...] = ()
-    build: Build | None = None
-
-    @property
-    def object(self) -> str:
-        """The wanted index's qualified name, as far as it is known."""
-        if self.table is not None:
-            return catalog.quoted(self.table.schema, self.wanted.name)
-        return catalog.quoted(self.wanted.schema, self.wanted.name) if self.wanted.schema else quote(self.wanted.name)
+from dbkit.postgres.indexes.states import IndexState, Leaf, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,16 +38,6 @@ class Observed:
     states: tuple[IndexState, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Built:
-    """A wanted index on the temporary copy, or why it cannot be built or compared there."""
-
-    index: Index | None = None
-    failure: State | None = None
-    detail: str = ""
-    hint: str = ""
-
-
 class TableLocked(DbkitError):
     """Somebody holds an ACCESS EXCLUSIVE lock on a table of this database: try again in a moment."""
 
@@ -120,7 +51,7 @@ def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) ->
             connection.execute("set local lock_timeout = '2s'")
             tables = _resolve(connection, wanted)
             relations = {r.oid: r for r in catalog.relations(connection)}
-            built = _build_all(connection, server, wanted, tables, relations)
+            built = build_all(connection, server, wanted, tables, relations)
             connection.execute("set local search_path = pg_catalog")
             indexes = catalog.indexes(connection)
             found = _Scene(
@@ -132,7 +63,7 @@ def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) ->
             )
             on_copy = {i.name: i for i in indexes if i.schema.startswith("pg_temp")}
             states = tuple(
-                found.judge(w, tables[n], _take(built[n], on_copy.get(_copy_name(n)))) for n, w in enumerate(wanted)
+                found.judge(w, tables[n], _take(built[n], on_copy.get(name_on_copy(n)))) for n, w in enumerate(wanted)
             )
     except errors.LockNotAvailable as error:
         told = explain(error, "cannot compare the wanted indexes with the server: a table is locked")
@@ -167,11 +98,7 @@ def _same_direction(one: Index, other: Index) -> bool:
     )
 
 
-def _copy_name(position: int) -> str:
-    return f"dbkit_wanted_{position}"
-
-
-def _take(built: _Built, index: Index | None) -> _Built:
+def _take(built: Built, index: Index | None) -> Built:
     return replace(built, index=index) if built.failure is None else built
 
 
@@ -181,83 +108,6 @@ def _resolve(connection: Connection, wanted: Sequence[Wanted]) -> list[int | Non
         "select to_regclass(n)::oid::bigint from unnest(%s::text[]) with ordinality t(n, p) order by p", [names]
     ).fetchall()
     return [row[0] for row in rows]
-
-
-def _build_all(
-    connection: Connection,
-    server: Server,
-    wanted: Sequence[Wanted],
-    tables: list[int | None],
-    relations: dict[int, Relation],
-) -> list[_Built]:
-    built = [_Built(failure=State.NO_TABLE) for _ in wanted]
-    for oid in dict.fromkeys(t for t in tables if t is not None):
-        members = [n for n, t in enumerate(tables) if t == oid]
-        relation = relations.get(oid)
-        if relation is None or relation.kind not in ("r", "p", "m"):
-            for n in members:
-                built[n] = _Built(failure=State.CANNOT_BUILD, detail=f"{wanted[n].table} is not a table")
-            continue
-        failed = _make_copy(connection, server, relation)
-        for n in members:
-            built[n] = failed or _build(connection, wanted[n], relation, n)
-    return built
-
-
-def _make_copy(connection: Connection, server: Server, relation: Relation) -> _Built | None:
-    """The empty copy `pg_temp.dbkit_<oid>`, or why there can be none."""
-    if server.in_recovery:
-        return _Built(failure=State.NOT_COMPARED, detail="this is a standby: nothing can be built on it for comparison")
-    statement = sql.SQL("create temp table {} (like {}) on commit drop")
-    names = (sql.Identifier(f"dbkit_{relation.oid}"), sql.Identifier(relation.schema, relation.name))
-    try:
-        with connection.transaction():
-            connection.execute(statement.format(*names))
-    except errors.InsufficientPrivilege as error:
-        reason = error.diag.message_primary or ""
-        missing = "temporary" in reason
-        grant = f"temporary on database {quote(server.database)}" if missing else f"select on {relation.qualified}"
-        return _Built(failure=State.NOT_COMPARED, detail=reason, hint=f"grant {grant} to {quote(server.user)}")
-    except errors.LockNotAvailable:
-        return _Built(
-            failure=State.NOT_COMPARED,
-            detail=f"{relation.qualified} is locked by another session",
-            hint="run again when the lock is gone",
-        )
-    return None
-
-
-def _build(connection: Connection, wanted: Wanted, relation: Relation, position: int) -> _Built:
-    node = ddl.copy(wanted.node)
-    node.idxname = _copy_name(position)
-    node.concurrent = False
-    node.relation.schemaname, node.relation.relname = "pg_temp", f"dbkit_{relation.oid}"
-    # Typed as a literal although it comes from a file: it is the author's statement, printed by the server's grammar.
-    statement = sql.SQL(cast(LiteralString, ddl.deparse_node(index_stmt=node)))
-    try:
-        with connection.transaction():
-            connection.execute(statement)
-    except psycopg.Error as error:
-        return _Built(failure=State.CANNOT_BUILD, detail=error.diag.message_primary or str(error), hint=_hint(error))
-    return _Built()
-
-
-def _hint(error: psycopg.Error) -> str:
-    text = error.diag.message_primary or ""
-    if isinstance(error, errors.UndefinedObject) and "gin_trgm_ops" in text:
-        return (
-            "create extension pg_trgm; if it is there already, its schema is off the search_path: "
-            "write the operator class with its schema, such as ext.gin_trgm_ops"
-        )
-    if isinstance(error, errors.UndefinedObject):
-        return "create the extension that brings it, or write it with its schema"
-    if isinstance(error, errors.InvalidObjectDefinition):
-        return "an index expression may only use IMMUTABLE functions: name the text search configuration, avoid now()"
-    if isinstance(error, errors.UndefinedColumn):
-        return "run the migration that adds the column first"
-    if isinstance(error, errors.InsufficientPrivilege):
-        return "grant usage on the schema that holds the type, function or operator class"
-    return error.diag.message_hint or ""
 
 
 class _Scene:
@@ -281,7 +131,7 @@ class _Scene:
             self._by_table.setdefault(index.table_oid, []).append(index)
         self._names = {(r.schema, r.name): r for r in relations.values()}
 
-    def judge(self, wanted: Wanted, table_oid: int | None, built: _Built) -> IndexState:
+    def judge(self, wanted: Wanted, table_oid: int | None, built: Built) -> IndexState:
         """The state of one wanted index."""
         if table_oid is None:
             hint = "run the migration that creates it, or write its schema: it may be off the search_path"
@@ -388,7 +238,7 @@ class _Scene:
             leaves.append(Leaf(partition, attached, loose, remains, building))
         return tuple(leaves)
 
-    def _without_comparison(self, verdict: IndexState, built: _Built) -> IndexState:
+    def _without_comparison(self, verdict: IndexState, built: Built) -> IndexState:
         state = built.failure or State.NOT_COMPARED
         return replace(verdict, state=state, detail=built.detail, hint=built.hint)
 

@@ -14,8 +14,9 @@ from dbkit.plan import Plan, PlanTarget, Problem, Step
 from dbkit.postgres import ddl
 from dbkit.postgres.catalog import Index, quote, quoted
 from dbkit.postgres.connect import Server
-from dbkit.postgres.indexes.compare import IndexState, Leaf, Observed, State
+from dbkit.postgres.indexes.compare import Observed
 from dbkit.postgres.indexes.desired import MAX_NAME_BYTES
+from dbkit.postgres.indexes.states import IndexState, Leaf, State
 
 QUIET: Final = "nobody who reads or writes; VACUUM, ANALYZE and other DDL on the table wait"
 BRIEF: Final = "readers and writers of the index's table for a moment, bounded by a short lock_timeout"

@@ -9,7 +9,8 @@ from dbkit.postgres.catalog import Relation, quote
 from dbkit.postgres.connect import Connection, Server, require_supported, server
 from dbkit.postgres.indexes import planning, steps, wishes
 from dbkit.postgres.indexes.audit import settled
-from dbkit.postgres.indexes.compare import IndexState, State, TableLocked, observe
+from dbkit.postgres.indexes.compare import TableLocked, observe
+from dbkit.postgres.indexes.states import IndexState, State
 
 KINDS = ("index", "fix")
 

@@ -22,9 +22,9 @@ from dbkit.postgres import catalog
 from dbkit.postgres.catalog import Index, quote, quoted
 from dbkit.postgres.connect import Connection, Server, connect, explain, fetch, server
 from dbkit.postgres.indexes import btree
-from dbkit.postgres.indexes.compare import IndexState
 from dbkit.postgres.indexes.rules.bloat import BloatLimits, suspicious
 from dbkit.postgres.indexes.rules.scene import Fill, Reads, Scene
+from dbkit.postgres.indexes.states import IndexState
 from dbkit.settings import Target
 
 STATEMENT_TIMEOUT: Final = "60s"

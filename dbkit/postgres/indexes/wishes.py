@@ -15,9 +15,10 @@ from dbkit.postgres.catalog import quoted
 from dbkit.postgres.indexes import desired, planning
 from dbkit.postgres.indexes.audit import settled
 from dbkit.postgres.indexes.build import Builder, Overtaken
-from dbkit.postgres.indexes.compare import IndexState, Observed, State, TableLocked, observe
+from dbkit.postgres.indexes.compare import Observed, TableLocked, observe
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.outcome import Outcome
+from dbkit.postgres.indexes.states import IndexState, State
 
 ROUNDS = 5
 """How often the steps may be taken without the catalogue becoming as wanted: each round met somebody's change."""

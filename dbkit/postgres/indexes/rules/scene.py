@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from dbkit.postgres.catalog import Build, ForeignKey, Index, Partition, Relation
-    from dbkit.postgres.indexes.compare import IndexState
     from dbkit.postgres.indexes.desired import Wanted
+    from dbkit.postgres.indexes.states import IndexState
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from dbkit.model import Severity
 from dbkit.postgres.indexes.rules.declare import Verdict, comment, index_rule
 
 if TYPE_CHECKING:
-    from dbkit.postgres.indexes.compare import IndexState
+    from dbkit.postgres.indexes.states import IndexState
 
 _WANTED = "-- wanted: create index idx_users_email on users (email);"
 _GOOD = f"""
