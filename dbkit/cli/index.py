@@ -99,7 +99,7 @@ def status(
     held, chosen = targets.postgres_targets(target, dsn, config)
     reports: list[Report] = []
     for one in chosen:
-        wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy)
+        wishes, rules = targets.wanted(held, one, file), targets.policy_of(held, one, policy, quick=True)
         with connect(one, purpose="index status") as connection:
             preflight.refuse_standby(server(connection))
             names = Selection(select=tuple(f"pg.index-{n}" for n in STATUS_RULES))

@@ -47,13 +47,16 @@ def wanted(held: Settings, target: Target, files: list[Path] | None) -> tuple[Wa
     return desired.load(files or [held.directory / place for place in target.indexes])
 
 
-def policy_of(held: Settings, target: Target | None, name: str | None) -> Policy:
-    """The policy in force: the flag's, the target's own (None: a file is looked at), or the configuration's."""
+def policy_of(held: Settings, target: Target | None, name: str | None, *, quick: bool = False) -> Policy:
+    """The policy in force: the flag's, the target's own (None: a file is looked at), or the configuration's.
+
+    `quick`: the command has no use for the rules of migrations, whose import takes a while.
+    """
     from dbkit import policy
     from dbkit.cli.engines import FOR_FILES, load_rules
 
     chosen = name or (target.policy if target else None) or held.policy
-    if target is None:
+    if target is None or quick:
         load_rules(FOR_FILES)
         with suppress(UsageError):  # it names a rule of the others: read it again with all of them
             return policy.load(chosen)
