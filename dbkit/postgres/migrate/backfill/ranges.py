@@ -103,7 +103,7 @@ def upto(connection: Connection, leaf: Leaf, cur: Cursor | None, fin: Cursor, ro
 
 def update(spec: BackfillSpec, leaf: Leaf, cur: Cursor | None, stop: Cursor) -> sql.Composed:
     """The statement of one batch."""
-    return sql.SQL("{} update only {} set {} where {} and ({})").format(
+    return sql.SQL("update {} only {} set {} where {} and ({})").format(
         text.raw(text.MARK),
         text.table(leaf.schema, leaf.name),
         text.raw(spec.assignments),

@@ -53,7 +53,7 @@ def _chunk(
     where = sql.SQL("ctid >= ({})::tid and ctid < ({})::tid").format(
         sql.Literal(f"({start},0)"), sql.Literal(f"({stop},0)")
     )
-    query = sql.SQL("{} select count(*), count(*) filter (where {}) from only {} where {}").format(
+    query = sql.SQL("select {} count(*), count(*) filter (where {}) from only {} where {}").format(
         text.raw(text.MARK), text.raw(condition), text.table(leaf.schema, leaf.name), where
     )
     row = connection.execute(query).fetchone()
@@ -82,7 +82,7 @@ def _sample(
             sql.SQL("{}::text").format(sql.Identifier(column)),
             sql.SQL("({})::text").format(text.raw(expression)),
         ]
-    query = sql.SQL("{} select {} from only {} where {} and ({}) limit {}").format(
+    query = sql.SQL("select {} {} from only {} where {} and ({}) limit {}").format(
         text.raw(text.MARK),
         sql.SQL(", ").join(parts),
         text.table(leaf.schema, leaf.name),

@@ -167,8 +167,8 @@ def check(connection: Connection, spec: BackfillSpec, *, ours: bool) -> None:
     does can be asked for twice: an immutable expression or a condition that a filled row no longer meets.
     """
     relation = text.table(spec.schema, spec.table)
-    statement = sql.SQL("explain update only {} set {} where {}").format(
-        relation, text.raw(spec.assignments), text.raw(spec.pending)
+    statement = sql.SQL("explain update {} only {} set {} where {}").format(
+        text.raw(text.MARK), relation, text.raw(spec.assignments), text.raw(spec.pending)
     )
     try:
         connection.execute(statement)
@@ -233,7 +233,8 @@ def _settles(connection: Connection, spec: BackfillSpec) -> None:
         else sql.Identifier(r["name"])
         for r in rows
     )
-    query = sql.SQL("select count(*) from (select {} from {} where {} limit {}) as {} where {}").format(
+    query = sql.SQL("select {} count(*) from (select {} from {} where {} limit {}) as {} where {}").format(
+        text.raw(text.MARK),
         picked,
         text.table(spec.schema, spec.table),
         text.raw(spec.pending),

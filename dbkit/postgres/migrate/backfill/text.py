@@ -17,7 +17,8 @@ from dbkit.postgres.migrate.changes.spec import BackfillSpec
 from dbkit.postgres.migrate.expressions import columns as columns_of
 
 MARK: Final = "/* dbkit */"
-"""Begins every statement of ours on the user's tables, so that the gate does not take it for the application's."""
+"""Stands after the first word of every statement of ours on the user's tables, so that the gate does not take it for
+the application's: pg_stat_statements may cut off a comment before it."""
 
 
 def raw(text: str) -> sql.SQL:

@@ -1,0 +1,6 @@
+"""The gate before contract: whether anything still reads or writes the old shape of a change."""
+
+from dbkit.postgres.migrate.gate.blocked import Blocked
+from dbkit.postgres.migrate.gate.look import look
+
+__all__ = ["Blocked", "look"]

@@ -1,0 +1,155 @@
+"""One look through the gate: statements, dependants, old transactions; what is accepted is recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import psycopg
+
+from dbkit import assets
+from dbkit.postgres.connect import Connection, fetch
+from dbkit.postgres.migrate.changes.spec import Change
+from dbkit.postgres.migrate.gate import dependants, watch
+from dbkit.postgres.migrate.gate.blocked import Blocked
+from dbkit.postgres.migrate.gate.shape import ALL, UNREAD, Shape
+from dbkit.postgres.migrate.gate.watch import Use, Watched
+from dbkit.secrets import redact
+from dbkit.sizes import format_seconds
+
+WINDOW: Final = 3600.0
+"""Seconds for which nothing may have used the old shape. Longer where something runs once a day or a week."""
+YOUNG: Final = 60.0
+"""Seconds: where nothing is watched, younger transactions on the table are ordinary traffic."""
+
+
+def look(
+    connection: Connection, change: Change, *, accept: Sequence[str] = (), window: float = WINDOW
+) -> list[Blocked]:
+    """Why a change may not be contracted yet; empty when the gate is open.
+
+    `accept` holds kinds (`statement`, `all-columns`, `observation`) or single ones (`view:public.v`); each one that
+    was needed is recorded in dbkit.gate_accept. Every look is stored: the next one compares with it.
+    """
+    found: list[Blocked] = []
+    for schema, name, columns in _targets(change):
+        shape, oids = shape_of(connection, schema, name, columns)
+        if not oids:
+            continue
+        key = change.id if columns else f"{change.id} {name}"
+        watched = watch.observe(connection, key, shape)
+        found += _statements(watched, window)
+        found += dependants.look(connection, change, (schema, name), oids[0], shape)
+        found += _transactions(connection, oids, watched.since)
+    left: list[Blocked] = []
+    for blocked in found:
+        word = blocked.accepted(accept)
+        if word:
+            _accepted(connection, change.id, blocked)
+        else:
+            left.append(blocked)
+    return left
+
+
+def shape_of(connection: Connection, schema: str, name: str, columns: Sequence[str]) -> tuple[Shape, list[int]]:
+    """The old shape of a table and its partitions, and their oids, the table's first; no oids when it is gone."""
+    rows = fetch(
+        connection,
+        "with recursive tree as (select c.oid, 0 as level from pg_catalog.pg_class c "
+        "join pg_catalog.pg_namespace n on n.oid = c.relnamespace where n.nspname = %s and c.relname = %s "
+        "union all select i.inhrelid, tree.level + 1 from tree "
+        "join pg_catalog.pg_inherits i on i.inhparent = tree.oid) "
+        "select tree.oid::bigint as oid, n.nspname::text as schema, c.relname::text as name, "
+        "(select array_agg(a.attname::text) from pg_catalog.pg_attribute a where a.attrelid = c.oid "
+        "and a.attnum > 0 and not a.attisdropped) as columns from tree join pg_catalog.pg_class c on c.oid = tree.oid "
+        "join pg_catalog.pg_namespace n on n.oid = c.relnamespace order by tree.level",
+        [schema, name],
+    )
+    there = frozenset(rows[0]["columns"] or ()) if rows else frozenset[str]()
+    gone = frozenset(columns) & there if columns else frozenset[str]()
+    if columns and not gone:
+        return Shape(frozenset(), frozenset()), []  # contracted already
+    return Shape(frozenset((r["schema"], r["name"]) for r in rows), gone, there), [r["oid"] for r in rows]
+
+
+def _targets(change: Change) -> list[tuple[str, str, tuple[str, ...]]]:
+    targets = [(change.schema, change.table, change.old)] if change.old else []
+    for relation in change.reads_old:
+        schema, _, name = relation.rpartition(".")
+        targets.append((schema or "public", name, ()))
+    return targets
+
+
+def _statements(watched: Watched, window: float) -> list[Blocked]:
+    if watched.blind is not None:
+        why, hint = watched.blind
+        return [Blocked("observation", why, hint)]
+    found = [
+        _statement(use, watched.now)
+        for use in watched.uses
+        if use.last_used is not None and (watched.now - use.last_used).total_seconds() < window
+    ]
+    assert watched.since is not None  # noqa: S101  # a watch that is not blind has a beginning
+    seen = (watched.now - watched.since).total_seconds()
+    if seen < window:
+        left = format_seconds(window - seen)
+        told = f"statements have been watched for {format_seconds(seen)} of {format_seconds(window)}: {watched.note}"
+        found.append(Blocked("observation", told, f"look again in {left}"))
+    return found
+
+
+def _statement(use: Use, now: datetime) -> Blocked:
+    ago = format_seconds(max(0.0, (now - (use.last_used or now)).total_seconds()))
+    kind = "all columns" if use.how <= {ALL} else "unread statement" if use.how <= {UNREAD} else "statement"
+    hints = {
+        "all columns": "name the columns; a prepared `select *` fails once the column is gone",
+        "unread statement": "the grammar rejects its text; look at it yourself",
+        "statement": "deploy the application that uses the new shape everywhere",
+    }
+    how = ", ".join(sorted(use.how))
+    told = f"{use.query} ({how}; role {use.role}, {use.calls} calls, seen to run {ago} ago)"
+    return Blocked(kind, told, hints[kind], use.statement.partition(":")[0])
+
+
+def _transactions(connection: Connection, oids: Sequence[int], since: datetime | None) -> list[Blocked]:
+    found: list[Blocked] = []
+    for row in fetch(connection, assets.query("gate/transactions")):
+        touches = bool(set(row["locks"]) & set(oids))
+        if row["pid"] == 0:
+            if touches:
+                gid = str(row["application"])
+                hint = f"commit prepared '{gid}' or rollback prepared '{gid}'"
+                found.append(Blocked("prepared transaction", f"prepared transaction {gid} of {row['role']}", hint, gid))
+        elif row["began"] < since if since else touches and row["age"] > YOUNG:
+            found.append(_transaction(row, touches=touches))
+    return found
+
+
+def _transaction(row: dict[str, Any], *, touches: bool) -> Blocked:
+    query = redact(" ".join((row["query"] or "").split()))
+    why = "it holds the table" if touches else "it is older than the watch"
+    told = f"pid {row['pid']} ({row['role']}, {row['application'] or 'no application name'}), {why}: {query}"
+    return Blocked("transaction", told, f"wait for it, or select pg_terminate_backend({row['pid']})", str(row["pid"]))
+
+
+def _accepted(connection: Connection, change: str, blocked: Blocked) -> None:
+    try:
+        connection.execute(
+            "insert into dbkit.gate_accept (change, what, who) values (%s, %s, %s) on conflict (change, what) "
+            "do update set who = excluded.who, role = session_user, at = clock_timestamp()",
+            [change, blocked.names[-1], redact(blocked.who)],
+        )
+    except psycopg.errors.UndefinedTable:
+        from dbkit.postgres.migrate.backfill import state
+
+        state.prepare(connection)
+        _accepted(connection, change, blocked)
+
+
+def begin(connection: Connection, change: Change) -> None:
+    """Let the watch begin, where it can: called once a change is verified."""
+    for schema, name, columns in _targets(change):
+        shape, oids = shape_of(connection, schema, name, columns)
+        if oids:
+            watch.observe(connection, change.id if columns else f"{change.id} {name}", shape)
