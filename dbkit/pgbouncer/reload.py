@@ -67,11 +67,8 @@ def predict(
             changes.append(Change(name, before, after[name], by_accident=lost or defaulted))
         elif not parameter.reloads and wanted != before:
             ignored.append(Change(name, before, wanted))
-    kept = tuple(
-        n
-        for n, p in known.items()
-        if p.default is None and running.get(n) and n not in file.effective and n != "conffile"
-    )
+    unset = [n for n, p in known.items() if p.default is None and n not in file.effective and n != "conffile"]
+    kept = tuple(n for n in unset if running.get(n, "") not in ("", "0"))  # verbose is 0 at the start
     listed = {d.name for d in stopped.databases if d.name != "*"}
     return Outcome(
         ok=file.loads,
