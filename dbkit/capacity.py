@@ -16,6 +16,8 @@ class SessionUse:
     feature: str
     example: str
     calls: int
+    database: str = ""
+    """The database it ran in, by the server's name; empty when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -126,5 +126,6 @@ def _pooled(row: Row, values: Mapping[str, str]) -> Pooled:
         reserve=number(row, "reserve_pool_size", "reserve_pool"),
         max_connections=number(row, "max_connections"),
         pool_mode=row.get("pool_mode") or values.get("pool_mode", ""),
+        dbname=row.get("database") or "",
         forced_user=row.get("force_user") or "",
     )

@@ -31,6 +31,8 @@ class Pooled:
     reserve: int
     max_connections: int
     pool_mode: str
+    dbname: str = ""
+    """Its name on the server."""
     forced_user: str = ""
     auth_user: str = ""
     given: frozenset[str] = frozenset()
@@ -130,6 +132,7 @@ def _pooled(ini: IniFile, position: int) -> Pooled:
         reserve=int(shown["reserve_pool_size"]),
         max_connections=int(shown["max_connections"]),
         pool_mode=database.pool_mode or ini.value("pool_mode"),
+        dbname=shown["database"],
         forced_user=database.forced_user,
         auth_user=database.given.get("auth_user", ""),
         given=frozenset(database.given),

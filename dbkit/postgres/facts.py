@@ -64,7 +64,7 @@ def _session_uses(
         return None, "pg_stat_statements is not in shared_preload_libraries"
     finally:
         connection.execute("set search_path = pg_catalog")
-    return tuple(SessionUse(r["feature"], redact(r["example"]), r["calls"]) for r in rows), ""
+    return tuple(SessionUse(r["feature"], redact(r["example"]), r["calls"], r["database"]) for r in rows), ""
 
 
 def _addresses(target: Target) -> tuple[tuple[str, int], ...]:

@@ -2,6 +2,7 @@
 -- What dbkit itself sets in its sessions is left out; so are settings that PgBouncer follows by itself.
 -- Rights: pg_read_all_stats, to see the text of other roles' statements. pg_stat_statements must be on the search path.
 select
+  d.datname::text as database,
   case
     when query ~* '^\s*(listen)\M' then 'LISTEN'
     when query ~* '\mpg_(try_)?advisory_(lock|unlock)' then 'advisory lock'
@@ -12,7 +13,8 @@ select
   end as feature,
   sum(calls)::bigint as calls,
   (array_agg(left(regexp_replace(query, '\s+', ' ', 'g'), 120) order by calls desc))[1] as example
-from pg_stat_statements
+from pg_stat_statements as s
+join pg_database as d on d.oid = s.dbid
 where
   query ~* '^\s*listen\M'
   or query ~* '\mpg_(try_)?advisory_(lock|unlock)'
@@ -28,5 +30,5 @@ where
     and query !~ '^set "[a-z_]+" ='
     and query !~* '^\s*set\s+session\s+characteristics\M'
   )
-group by feature
+group by d.datname, feature
 order by calls desc;

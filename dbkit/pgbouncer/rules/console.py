@@ -411,6 +411,14 @@ def _builders_own(scene: Scene, name: str) -> bool:
     return held is None or held.kind in ("text", "auth_dbname") or held.default is None
 
 
+_GLOBAL = {
+    "pool_size": ("pool_size",),
+    "min_pool_size": ("min_pool_size",),
+    "reserve_pool_size": ("reserve_pool", "reserve_pool_size"),
+    "max_connections": ("max_db_connections",),
+}
+
+
 def _databases_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
     ini = scene.ini
     if ini is None:
@@ -426,6 +434,8 @@ def _databases_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
         row = running[name]
         columns = {"reserve_pool_size": ("reserve_pool_size", "reserve_pool")}
         for key, value in shown.items():
+            if key in _GLOBAL and database.number(*_GLOBAL[key]) is None:
+                continue  # the line does not give it, so it follows the global setting
             found = next((row[c] for c in columns.get(key, (key,)) if c in row), None)
             if found is not None and found != value and (found or value):
                 yield Verdict(

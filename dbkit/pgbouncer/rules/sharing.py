@@ -64,21 +64,25 @@ def session_features(scene: Scene) -> Iterator[Verdict | Blind]:
         yield Blind("no PostgreSQL server was looked at: name its target beside this one (`servers` in dbkit.toml)")
         return
     for server in scene.servers:
-        behind = [d.name for d in lending if any(server.answers(host, port) for host, port in d.servers)]
+        behind = [d for d in lending if any(server.answers(host, port) for host, port in d.servers)]
         if not behind:
             continue
         if server.session_uses is None:
             yield Blind(f"{server.name}: {server.blind or 'pg_stat_statements was not asked'}")
             continue
         for use in server.session_uses:
+            lent = [d.name for d in behind if not use.database or d.name == "*" or d.dbname == use.database]
+            if not lent:
+                continue
+            where = f" in {use.database}" if use.database else ""
             yield Verdict(
-                f"{use.feature} was run {use.calls:,} times on {server.name}, which {', '.join(behind)} lends by "
+                f"{use.feature} was run {use.calls:,} times{where} on {server.name}, which {', '.join(lent)} lends by "
                 f"transaction: {_HARM.get(use.feature, 'it needs a session of its own')}; for example: {use.example}",
                 use.feature,
                 severity=Severity.ERROR if use.feature in ("LISTEN", "advisory lock") else Severity.WARN,
                 location=scene.config.location("pool_mode"),
-                data={"calls": use.calls, "server": server.name},
-                key=server.name,
+                data={"calls": use.calls, "server": server.name, "database": use.database},
+                key=f"{server.name}/{use.database}",
             )
 
 

@@ -1,0 +1,205 @@
+"""A live audit of a real PgBouncer before real PostgreSQL, by a user without rights: planted faults, patch, RELOAD, clean."""
+
+import json
+import subprocess
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import psycopg
+import pytest
+
+from tests.cli import canary
+from tests.cli.test_cli import dbkit
+from tests.fixtures.daemons import shown
+
+FAULTS = {
+    "default_pool_size": "60",
+    "max_db_connections": "0",
+    "query_timeout": "30",
+    "server_reset_query_always": "1",
+    "log_pooler_errors": "0",
+    "reserve_pool_size": "3",
+    "reserve_pool_timeout": "0",
+}
+MENDED = {
+    ("pgbouncer.differs", "default_pool_size"),
+    ("pgbouncer.differs", "max_db_connections"),
+    ("pgbouncer.differs", "log_pooler_errors"),
+    ("pgbouncer.state-leaks", "server_reset_query_always"),
+    ("pgbouncer.pool-over-limit", "reserve_pool_timeout"),
+    ("pgbouncer.wait-outlives-client", "query_wait_timeout"),
+}
+
+
+class Setup:
+    """A pooler before one database, and a monitoring user that may look and no more."""
+
+    def __init__(self, db, pgbouncer, folder, settings):
+        self.db = db
+        self.user, self.password = db.role()[0], canary.PASSWORD
+        db.execute("create extension if not exists pg_stat_statements")
+        with db.connect() as connection:
+            connection.execute(f"grant pg_read_all_stats to {self.user}")
+            connection.execute(
+                psycopg.sql.SQL("alter role {} password {}").format(psycopg.sql.Identifier(self.user), self.password)
+            )
+        self.pooler = pgbouncer(db.server, settings={**settings, "stats_users": self.user})
+        users = self.pooler.directory / "userlist.txt"
+        users.write_text(users.read_text() + f'"{self.user}" "{self.password}"\n')
+        self.ini = self.pooler.config_file
+        self.ini.write_text(
+            self.ini.read_text().replace("* = ", f"{db.name} = ", 1)  # one database, so that its limits can be summed
+        )
+        self.console("reload")
+        self.config = folder / "dbkit.toml"
+        self.config.write_text(
+            f'[targets.pool]\nengine = "pgbouncer"\ndsn_env = "POOL"\nini = "{self.ini}"\nservers = ["main"]\n'
+            '[targets.main]\ndsn_env = "MAIN"\n'
+        )
+        secret = quote(self.password, safe="")
+        self.environment = {
+            "POOL": f"pgbouncer://{self.user}:{secret}@127.0.0.1:{self.pooler.port}",
+            "MAIN": f"postgresql://{self.user}:{secret}@{db.server.host}:{db.server.port}/{db.name}",
+        }
+
+    def console(self, command):
+        with psycopg.connect(self.pooler.admin_dsn, autocommit=True, cursor_factory=psycopg.ClientCursor) as console:
+            if command.startswith("show "):
+                return shown(console, command.removeprefix("show "))
+            return console.execute(command.encode())
+
+    def audit(self, *more):
+        done = dbkit("audit", "pool", "--config", str(self.config), *more, **self.environment)
+        assert not canary.traces(done)
+        return done
+
+    def found(self, *more):
+        done = self.audit("--format", "json", *more)
+        assert done.returncode in (0, 1), done.stderr
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def setup(db, pgbouncer, tmp_path):
+    return lambda settings: Setup(db, pgbouncer, tmp_path, settings)
+
+
+def rules(report):
+    return {(f["rule"], f["object"]) for f in report["findings"]}
+
+
+def test_faults_are_found_patched_reloaded_and_gone(setup, tmp_path):
+    held = setup(FAULTS)
+    with psycopg.connect(held.pooler.dsn_for(held.db.name), autocommit=True) as client:
+        client.execute("set work_mem = '256MB'")
+        client.execute("select pg_advisory_lock(7)")
+    first = held.found()
+    assert rules(first) >= MENDED
+    assert ("pgbouncer.timeout-order", "query_timeout") in rules(first)
+    assert {o for r, o in rules(first) if r == "pgbouncer.session-features"} >= {"SET", "advisory lock"}
+    (file,) = first["files"]
+    assert file["loads"]
+    assert file["settings"]["default_pool_size"]["value"] == "60"
+    assert not [s for s in first["skipped"] if s["rule"] != "pgbouncer.fallback-broken"]
+
+    patch = tmp_path / "fix.patch"
+    done = held.audit("--fix", str(patch))
+    assert "then RELOAD" in done.stderr
+    port = f"listen_port = {held.pooler.port}"
+    text = patch.read_text().replace("+listen_port = 6432", f"+{port}")  # the port of the test stays
+    subprocess.run(["patch", "-s", str(held.ini)], input=text, text=True, check=True)
+
+    foretold = held.found("--reload-check", "--select", "pgbouncer.reload-breaks,pgbouncer.reload-changes")
+    assert {o for r, o in rules(foretold) if r == "pgbouncer.reload-changes"} >= {o for _, o in MENDED}
+    assert "pgbouncer.reload-breaks" in {p["rule"] for p in foretold["passed"]}
+    held.console("reload")
+    after = held.found("--reload-check")
+    assert not rules(after) & MENDED
+    assert not [f for f in after["findings"] if f["rule"] in ("pgbouncer.config-drift", "pgbouncer.reload-changes")]
+
+
+def test_the_sum_is_held_against_the_server_behind(setup):
+    held = setup({"default_pool_size": "40", "max_db_connections": "95"})
+    limit = int(held.db.execute("show max_connections")[0][0])
+    report = held.found("--select", "pgbouncer.pool-over-server")
+    config = held.config.read_text()
+    assert not report["findings"]
+    several = limit // 40 + 1
+    held.config.write_text(config.replace("servers =", f"processes = {several}\nservers ="))
+    (finding,) = held.found("--select", "pgbouncer.pool-over-server")["findings"]
+    assert finding["severity"] == "error"
+    assert finding["data"]["max_connections"] == limit
+    assert finding["data"]["observed"] is True
+    assert finding["data"]["total"] == 40 * several
+    assert f"x {several} processes" in finding["message"]
+
+
+def test_a_queue_is_seen_while_it_stands(setup):
+    held = setup({"default_pool_size": "1"})
+    dsn = held.pooler.dsn_for(held.db.name)
+    with psycopg.connect(dsn) as first, ThreadPoolExecutor() as pool:
+        first.execute("select 1")
+        second = pool.submit(lambda: held.db.connect(dsn=dsn).execute("select 2"))
+        until = time.monotonic() + 30
+        while not any(int(r["maxwait"]) >= 1 for r in held.console("show pools") if r["database"] == held.db.name):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+        report = held.found("--select", "pgbouncer.clients-wait")
+        first.rollback()
+        second.result()
+    (finding,) = report["findings"]
+    assert finding["object"].startswith(f"{held.db.name}/")
+    assert finding["data"]["waiting"] == 1
+    assert finding["evidence"] == "observed"
+
+
+@pytest.mark.pg(18)
+def test_a_set_on_the_console_is_drift(setup):
+    held = setup({"default_pool_size": "20"})
+    held.console("set default_pool_size = 33")
+    (finding,) = held.found("--select", "pgbouncer.config-drift")["findings"]
+    assert (finding["object"], finding["data"]["running"], finding["data"]["file"]) == ("default_pool_size", "33", "20")
+
+
+@pytest.mark.pg(18)
+def test_a_broken_file_is_caught_before_reload(setup):
+    held = setup({})
+    held.ini.write_text(held.ini.read_text().replace("pool_mode", "verbose = on\npool_mode"))
+    report = held.found("--reload-check")
+    (finding,) = [f for f in report["findings"] if f["rule"] == "pgbouncer.reload-breaks"]
+    assert "pool_mode transaction -> session" in finding["message"]
+    held.console("reload")
+    config = {r["key"]: r["value"] for r in held.console("show config")}
+    assert config["pool_mode"] == "session"
+
+
+@pytest.mark.pg(18)
+def test_a_paused_database_is_an_error_with_its_cure(setup):
+    held = setup({})
+    held.console(f"disable {held.db.name}")
+    (finding,) = held.found("--select", "pgbouncer.database-paused")["findings"]
+    assert finding["fix"]["text"] == f"ENABLE {held.db.name}"
+
+
+@pytest.mark.pg(18)
+def test_what_cannot_be_reached_is_one_error_with_a_hint(setup):
+    held = setup({})
+    held.environment["POOL"] = held.environment["POOL"].replace(held.user, "stranger")
+    done = held.audit()
+    assert done.returncode == 3
+    assert "cannot reach the console of pool" in done.stderr
+    assert "hint:" in done.stderr
+    held.environment["POOL"] = held.environment["MAIN"]
+    done = held.audit()
+    assert done.returncode == 3
+    assert "hint:" in done.stderr
+
+
+@pytest.mark.pg(18)
+def test_a_server_that_cannot_be_reached_leaves_the_pooler_judged(setup):
+    held = setup({})
+    held.environment["MAIN"] = "postgresql://nobody@127.0.0.1:1/gone"
+    report = held.found()
+    assert any("main was not looked at" in s["reason"] for s in report["skipped"])
+    assert report["passed"]
