@@ -43,6 +43,7 @@ A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats
   cpus = 4
   storage = "ssd"               # ssd, hdd or san
   indexes = ["sql/indexes"]     # files or folders with the wanted create index statements
+  settings = "policies/ours.yaml" # wanted settings: `extends: postgres` and what differs
   policy = "policies/prod.yaml"
   replicas = ["prod-replica"]   # other targets whose index statistics count too
 

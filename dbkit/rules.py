@@ -129,7 +129,7 @@ def unknown_rule(name: str) -> UsageError:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which rules a run uses: `select` and `ignore` hold ids or dotted prefixes (`pg`, `pg.index-invalid`)."""
+    """Which rules a run uses: `select` and `ignore` hold ids or their beginnings (`pg`, `pg.index`)."""
 
     select: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
@@ -179,4 +179,4 @@ def listing(rules: Iterable[Rule[..., Any]]) -> list[dict[str, object]]:
 
 def _matches(entry: str, rule: Rule[..., Any]) -> bool:
     names = (rule.id, *rule.aliases)
-    return entry in names or rule.id.startswith(entry + ".")
+    return entry in names or rule.id.startswith((f"{entry}.", f"{entry}-"))

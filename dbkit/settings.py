@@ -47,6 +47,8 @@ class Target(BaseModel):
     storage: Literal["ssd", "hdd", "san"] = "ssd"
     indexes: tuple[str, ...] = ()
     """Files or folders with the wanted `create index` statements, relative to the configuration file."""
+    settings: str | None = None
+    """A file of wanted settings instead of the shipped ones, relative to the configuration file."""
     policy: str | None = None
     replicas: tuple[str, ...] = ()
     """Names of other targets that are standbys of this one; their index statistics count too."""

@@ -114,8 +114,8 @@ def audit(
     from dbkit.rules import Selection
 
     held = settings.load(config)
-    flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix)
     machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings)
+    flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix, machine)
     called = [*(names or ()), *(target or ())]
     offline = pg_conf is not None or pgbouncer_ini is not None
     chosen = audit_live.chosen(called, dsn, held) if called or dsn or not offline else ()
@@ -124,7 +124,7 @@ def audit(
     if fix is not None:
         audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + (alone is not None))
     databases = [one for one in chosen if one.engine == "postgres"]
-    looks = [audit_live.postgres(held, one, flags) for one in databases]
+    looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
     if poolers or alone:
         wishes = audit_poolers.PoolerFlags(
             flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini

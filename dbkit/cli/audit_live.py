@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbkit.cli import targets
+from dbkit.cli.audit_files import Machine
 from dbkit.cli.audit_looks import Draft, Look, Looked
 from dbkit.errors import UsageError
 from dbkit.model import TargetInfo
@@ -30,6 +31,7 @@ class Flags:
     selection: Selection
     indexes: list[Path] | None
     fix: Path | None = None
+    machine: Machine = field(default_factory=Machine)
 
 
 def chosen(names: list[str], dsn: str | None, held: Settings) -> tuple[Target, ...]:
@@ -41,9 +43,10 @@ def chosen(names: list[str], dsn: str | None, held: Settings) -> tuple[Target, .
     return found
 
 
-def postgres(held: Settings, one: Target, flags: Flags) -> Look:
+def postgres(held: Settings, one: Target, flags: Flags, peers: Sequence[Target] = ()) -> Look:
     """The look at one PostgreSQL target; what its configuration lacks is an error before any connection is made."""
     from dbkit.postgres import audit as engine
+    from dbkit.postgres.settings import documents
 
     replicas = held.choose(one.replicas) if one.replicas else ()
     for target in (one, *replicas):
@@ -55,7 +58,11 @@ def postgres(held: Settings, one: Target, flags: Flags) -> Look:
         flags.selection,
         targets.wanted(held, one, flags.indexes),
         replicas,
-        not (flags.indexes or one.indexes),
+        assumed=not (flags.indexes or one.indexes),
+        size=flags.machine.size(one.memory, one.cpus, one.storage),
+        settings=documents.load(flags.machine.settings or (held.directory / one.settings if one.settings else None)),
+        managed=flags.machine.managed,
+        peers=[peer for peer in peers if peer.name != one.name],
     )
 
     def look() -> Looked:
@@ -69,7 +76,14 @@ def postgres(held: Settings, one: Target, flags: Flags) -> Look:
             made = answer.fix(findings)
             return Draft(made.to_sql(), _plan_note(made, None))
 
-        return Looked(answer.report, {".json": plan, ".sql": script})
+        def commands(findings: Sequence[Finding]) -> Draft:
+            held = answer.settings
+            service = held.scene.managed if held else None
+            if held is None or service is None:
+                raise UsageError("this server does not look managed", hint="add --managed aws, azure or gcp")
+            return Draft(held.commands(findings, service), "review it, then run it with sh")
+
+        return Looked(answer.report, {".json": plan, ".sql": script, ".sh": commands})
 
     return Look(TargetInfo(one.name, one.engine), policy, look, "pg")
 

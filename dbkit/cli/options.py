@@ -92,7 +92,7 @@ PlanFiles = Annotated[
 FailOnOption = Annotated[FailOn, typer.Option("--fail-on", help="Exit 1 when a finding is at least this severe.")]
 Select = Annotated[
     list[str] | None,
-    typer.Option("--select", help="Only these rules or prefixes (pg, pg.index-invalid).", metavar="RULE"),
+    typer.Option("--select", help="Only these rules, or those that begin so (pg, pg.index).", metavar="RULE"),
 ]
 Ignore = Annotated[list[str] | None, typer.Option("--ignore", help="Not these rules or prefixes.", metavar="RULE")]
 Baseline = Annotated[

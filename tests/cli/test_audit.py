@@ -13,6 +13,7 @@ MESS = (
     "create table t (id bigint primary key, a int, b int); create index t_a on t (a); create index t_a_again on t (a);"
     "create index t_a_b on t (a, b); create table child (t_id bigint references t)"
 )
+INDEXES = ("--select", "pg.index")  # the shared servers are set up to be thrown away, which the setting rules say
 GONE = "postgresql://nobody@127.0.0.1:1/gone"
 
 
@@ -30,7 +31,9 @@ def report(done):
 def test_the_others_are_reported_when_one_cannot_be_reached(db, tmp_path):
     db.psql(MESS)
     file = config(tmp_path, here="", gone="")
-    done = dbkit("audit", "here", "gone", "--config", file, "--format", "json", URL_HERE=db.dsn, URL_GONE=GONE)
+    done = dbkit(
+        "audit", *INDEXES, "here", "gone", "--config", file, "--format", "json", URL_HERE=db.dsn, URL_GONE=GONE
+    )
     assert done.returncode == 3
     found = report(done)
     assert [t["name"] for t in found["targets"]] == ["here", "gone"]
@@ -46,7 +49,7 @@ def test_the_others_are_reported_when_one_cannot_be_reached(db, tmp_path):
 def test_each_line_says_whose_it_is_where_there_are_several(db, tmp_path):
     db.psql(MESS)
     file = config(tmp_path, one="", two="")
-    done = dbkit("audit", "one", "two", "--config", file, URL_ONE=db.dsn, URL_TWO=db.dsn)
+    done = dbkit("audit", *INDEXES, "one", "two", "--config", file, URL_ONE=db.dsn, URL_TWO=db.dsn)
     assert "warn one: pg.index-duplicate public.t_a_again" in done.stdout
     assert "warn two: pg.index-duplicate public.t_a_again" in done.stdout
 
@@ -55,7 +58,7 @@ def test_each_line_says_whose_it_is_where_there_are_several(db, tmp_path):
 @pytest.mark.pg(18)
 def test_every_format_is_delivered(db, more):
     db.psql(MESS)
-    done = dbkit("audit", *more, DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, *more, DBKIT_DSN=db.dsn)
     assert done.returncode == 0, done.stderr
     assert "t_a_again" in done.stdout
 
@@ -63,7 +66,7 @@ def test_every_format_is_delivered(db, more):
 def test_a_fix_plan_mends_when_applied(db, tmp_path):
     db.psql(MESS)
     file = tmp_path / "fix.json"
-    done = dbkit("audit", "--fix", str(file), "--fail-on", "warn", DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, "--fix", str(file), "--fail-on", "warn", DBKIT_DSN=db.dsn)
     assert done.returncode == 1, done.stderr
     assert f"dbkit apply {file}" in done.stderr
     plan = load(file)
@@ -76,7 +79,7 @@ def test_a_fix_plan_mends_when_applied(db, tmp_path):
     assert all(s.before and s.undo and s.lock.startswith("SHARE UPDATE EXCLUSIVE") for s in plan.steps)
     done = dbkit("apply", str(file), DBKIT_DSN=db.dsn)
     assert done.returncode == 0, done.stderr
-    done = dbkit("audit", "--fail-on", "info", DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, "--fail-on", "info", DBKIT_DSN=db.dsn)
     assert done.returncode == 0, done.stdout
     left = {name for (name,) in db.execute("select indexname from pg_indexes where schemaname = 'public'")}
     assert left == {"t_pkey", "t_a_b", "child_t_id_idx"}
@@ -85,7 +88,7 @@ def test_a_fix_plan_mends_when_applied(db, tmp_path):
 def test_a_stale_fix_plan_is_refused(db, tmp_path):
     db.psql(MESS)
     file = tmp_path / "fix.json"
-    dbkit("audit", "--fix", str(file), DBKIT_DSN=db.dsn)
+    dbkit("audit", *INDEXES, "--fix", str(file), DBKIT_DSN=db.dsn)
     db.psql("drop index t_a_again; create index t_a_again on t (b)")
     done = dbkit("apply", str(file), DBKIT_DSN=db.dsn)
     assert done.returncode == 4, done.stderr
@@ -101,7 +104,7 @@ def test_what_the_policy_sets_aside_is_not_fixed(db, tmp_path):
         "version: 1\nextends: default\nrules:\n  pg.index-foreign-key-unindexed: off\n"
         "ignore:\n  - {rule: pg.index-duplicate, object: 'public.t_*', reason: being migrated}\n"
     )
-    done = dbkit("audit", "--policy", str(policy), "--fix", str(tmp_path / "f.json"), DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, "--policy", str(policy), "--fix", str(tmp_path / "f.json"), DBKIT_DSN=db.dsn)
     assert done.returncode == 0, done.stderr
     assert [s.object for s in load(tmp_path / "f.json").steps] == ["public.t_a"]
     assert "1 suppressed" in done.stdout
@@ -112,9 +115,9 @@ def test_what_the_policy_sets_aside_is_not_fixed(db, tmp_path):
 def test_a_baseline_hides_what_was_there(db, tmp_path):
     db.psql(MESS)
     base = tmp_path / "base.json"
-    done = dbkit("audit", "-o", str(base), "--fail-on", "warn", DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, "-o", str(base), "--fail-on", "warn", DBKIT_DSN=db.dsn)
     assert done.returncode == 1
-    arguments = ("audit", "--baseline", str(base), "--fail-on", "info")
+    arguments = ("audit", *INDEXES, "--baseline", str(base), "--fail-on", "info")
     assert dbkit(*arguments, DBKIT_DSN=db.dsn).returncode == 0
     db.psql("create index t_b on t (b); create index t_b2 on t (b)")
     done = dbkit(*arguments, DBKIT_DSN=db.dsn)
@@ -125,7 +128,7 @@ def test_a_baseline_hides_what_was_there(db, tmp_path):
 @pytest.mark.pg(18)
 def test_a_database_that_is_not_the_documented_one_is_not_held_against_the_documents(db):
     db.psql(MESS)
-    found = report(dbkit("audit", "--format", "json", DBKIT_DSN=db.dsn))
+    found = report(dbkit("audit", *INDEXES, "--format", "json", DBKIT_DSN=db.dsn))
     assert not [f for f in found["findings"] if f["rule"] in ("pg.index-missing", "pg.index-cannot-build")]
     assert [s for s in found["skipped"] if s["rule"] == "pg.index-missing" and "9 documented tables" in s["reason"]]
 
@@ -133,7 +136,7 @@ def test_a_database_that_is_not_the_documented_one_is_not_held_against_the_docum
 @pytest.mark.pg(18)
 def test_named_wanted_indexes_are_always_held_against(db, tmp_path):
     (tmp_path / "w.sql").write_text("create index i on no_such_table (a);")
-    done = dbkit("audit", "--file", str(tmp_path / "w.sql"), DBKIT_DSN=db.dsn)
+    done = dbkit("audit", *INDEXES, "--file", str(tmp_path / "w.sql"), DBKIT_DSN=db.dsn)
     assert done.returncode == 1
     assert "there is no table no_such_table" in done.stdout
 
@@ -201,7 +204,8 @@ def test_no_password_is_left_anywhere(db, tmp_path):
     plan = tmp_path / "fix.json"
     outputs = [part for file in files for part in ("-o", str(file))]
     runs = [
-        ("audit", "-v", "--fix", str(plan), *outputs),
+        ("audit", "-v", *INDEXES, "--fix", str(plan), *outputs),
+        ("audit", "-v", "--format", "json", "--fail-on", "never"),
         ("doctor",),
         ("doctor", "--format", "json"),
         ("apply", str(plan)),

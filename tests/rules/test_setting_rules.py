@@ -1,4 +1,4 @@
-"""Every setting rule finds its bad example and nothing in its good one, in files and on real servers."""
+"""Every setting rule on files finds its bad example and nothing in its good one; on servers: tests/live/test_setting_rules.py."""
 
 import re
 import shlex

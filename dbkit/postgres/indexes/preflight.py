@@ -11,6 +11,8 @@ from dbkit.postgres.indexes import planning, steps, wishes
 from dbkit.postgres.indexes.audit import settled
 from dbkit.postgres.indexes.compare import TableLocked, observe
 from dbkit.postgres.indexes.states import IndexState, State
+from dbkit.postgres.settings import execute as settings
+from dbkit.postgres.settings.steps import ACTIONS as SETTINGS
 
 KINDS = ("index", "fix")
 
@@ -91,6 +93,9 @@ def _steps(connection: Connection, found: Server, plan: Plan) -> None:
     relations = {r.qualified: r for r in catalog.relations(connection)}
     there = steps.current(connection)
     for step in plan.steps:
+        if step.action in SETTINGS:
+            settings.check(connection, found, step)
+            continue
         if step.action not in steps.ACTIONS:
             raise UsageError(f"the plan's step {step.id} ({step.action}) is not one this dbkit can take")
         index = there.get(step.object)

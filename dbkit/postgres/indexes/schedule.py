@@ -18,6 +18,8 @@ from dbkit.postgres.indexes import steps, wishes
 from dbkit.postgres.indexes.build import Builder
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.outcome import Outcome
+from dbkit.postgres.settings import execute as settings
+from dbkit.postgres.settings.steps import ACTIONS as SETTINGS
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def tasks(plan: Plan) -> list[Task]:
     for step in plan.steps:
         if plan.kind != "index":
             outcome = Outcome(step.object, step.table)
-            found.append(Task(outcome, lambda b, s=step, o=outcome: steps.take(b, s, o)))
+            take = settings.take if step.action in SETTINGS else steps.take
+            found.append(Task(outcome, lambda b, s=step, o=outcome, t=take: t(b, s, o)))
             continue
         key = (step.data.get("schema"), str(step.data.get("index")))
         wish = wanted.get(key)

@@ -3,16 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 from dbkit.postgres.conf.checks import split_identifiers
 from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical, from_bytes, is_memory, written
 from dbkit.postgres.settings import documents, memory
 from dbkit.postgres.settings.documents import Accept, Scalar, Value, Wish
-from dbkit.postgres.settings.formulas import evaluate, is_formula
+from dbkit.postgres.settings.formulas import NAMES, Unknown, evaluate, is_formula
 from dbkit.postgres.settings.scene import Held, Scene
 
 TOLERANCE = 1e-6
+FIRST = (
+    "max_connections",
+    "shared_buffers",
+    "maintenance_work_mem",
+    "autovacuum_work_mem",
+    "max_worker_processes",
+    "max_parallel_workers",
+)
+"""What the memory left for work_mem depends on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,14 +34,21 @@ class Difference:
 
 
 def names(scene: Scene) -> dict[str, float | None]:
-    """What a formula may use here."""
-    known: dict[str, float | None] = {
-        "memory": scene.size.memory,
-        "cpus": scene.size.cpus,
-        "safe_work_mem": memory.safe_work_mem(scene),
-    }
-    for name in ("max_connections", "shared_buffers", "maintenance_work_mem"):
-        known[name] = scene.amount(name)
+    """What a formula may use here. work_mem is solved last, for the server as the other wishes will have made it."""
+    known: dict[str, float | None] = {"memory": scene.size.memory, "cpus": scene.size.cpus, "safe_work_mem": None}
+    planned = scene
+    for name in FIRST:
+        wish = scene.wanted.wishes.get(name)
+        held = scene.setting(name)
+        difference = None
+        if wish is not None:
+            with suppress(Unknown, ValueError):
+                difference = differs(wish, scene, held, known) if applies(wish, scene, known) else None
+        if difference is not None:
+            planned = replace(planned, held={**planned.held, name: replace(held, value=difference.want)})
+        if name in NAMES:
+            known[name] = planned.amount(name)
+    known["safe_work_mem"] = memory.safe_work_mem(planned)
     return known
 
 
@@ -66,19 +83,23 @@ def differs(wish: Wish, scene: Scene, held: Held, known: Mapping[str, float | No
     allowed = [_literal(choice, parameter) for choice in accept.one_of]
     if any(_same(parameter, held.value, choice) for choice in allowed):
         return None
-    return Difference(want, " or ".join([want, *(c for c in allowed if c != want)][:3]))
+    return Difference(want, " or ".join(list(dict.fromkeys([want, *allowed]))[:3]))
 
 
 def _bounds(accept: Accept) -> tuple[Value | None, Value | None]:
     return accept.at_least, accept.at_most
 
 
-def _resolve(value: Value, scene: Scene, parameter: Parameter, known: Mapping[str, float | None]) -> str | None:
+def _resolve(value: Value, scene: Scene, parameter: Parameter, numbers: Mapping[str, float | None]) -> str | None:
     chosen = documents.choose(value, scene.major, scene.size.storage)
+    if isinstance(chosen, tuple):
+        # A file does not tell what the server's build has, and one that has it not does not start: the last is in all.
+        known = [c for c in chosen if c in (*parameter.choices, *parameter.hidden)]
+        chosen = None if not known else known[0] if scene.live else known[-1]
     if chosen is None:
         return None
     if is_formula(chosen):
-        number = evaluate(str(chosen), known)
+        number = evaluate(str(chosen), numbers)
         return from_bytes(parameter, number) if is_memory(parameter) else f"{number:g}"
     return _literal(chosen, parameter)
 

@@ -10,7 +10,7 @@ from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import split_identifiers
 from dbkit.postgres.conf.values import InvalidValue, written
-from dbkit.postgres.settings.rules.declare import Change
+from dbkit.postgres.settings.rules.declare import Change, literal
 from dbkit.postgres.settings.scene import Scene
 
 LISTS: Final = frozenset(
@@ -68,7 +68,7 @@ def quoted(scene: Scene, change: Change) -> str:
     return f"'{escaped}'"
 
 
-def statement(scene: Scene, change: Change) -> str:
+def statement(major: int, change: Change) -> str:
     """The ALTER SYSTEM statement, without a semicolon."""
     if change.value is None:
         return f"alter system reset {change.name}"
@@ -78,9 +78,9 @@ def statement(scene: Scene, change: Change) -> str:
             parts = split_identifiers(change.value, name)
         except InvalidValue:
             parts = [change.value]
-        return f"alter system set {change.name} = {', '.join(_literal(part) for part in parts)}"
-    parameter = parameters.load(scene.major)[name]
-    return f"alter system set {change.name} = {_literal(written(parameter, change.value))}"
+        return f"alter system set {change.name} = {', '.join(literal(part) for part in parts)}"
+    parameter = parameters.load(major)[name]
+    return f"alter system set {change.name} = {literal(written(parameter, change.value))}"
 
 
 def sql(scene: Scene, change: Change) -> str:
@@ -89,7 +89,7 @@ def sql(scene: Scene, change: Change) -> str:
         return "\n".join(_managed_line(scene, change))
     restart = needs_restart(scene, change.name)
     then = "-- then restart the server" if restart else "select pg_reload_conf();"
-    return f"{statement(scene, change)};\n{then}"
+    return f"{statement(scene.major, change)};\n{then}"
 
 
 def needs_restart(scene: Scene, name: str) -> bool:
@@ -112,9 +112,9 @@ def script(scene: Scene, changes: Sequence[Change]) -> str:
         r"\set ON_ERROR_STOP on",
     ]
     if reload:
-        lines += ["", "-- In force after the reload:", *(f"{statement(scene, c)};" for c in reload)]
+        lines += ["", "-- In force after the reload:", *(f"{statement(scene.major, c)};" for c in reload)]
     if restart:
-        lines += ["", "-- In force after a restart:", *(f"{statement(scene, c)};" for c in restart)]
+        lines += ["", "-- In force after a restart:", *(f"{statement(scene.major, c)};" for c in restart)]
     lines += ["", "select pg_reload_conf();"]
     undo = [f"-- alter system reset {c.name};" for c in changes]
     lines += ["", "-- Undo (what postgresql.conf says counts again):", *undo, "-- select pg_reload_conf();"]
@@ -186,7 +186,3 @@ def _gcp(scene: Scene, changes: Sequence[Change]) -> Iterable[str]:
     yield f'gcloud sql instances patch "$INSTANCE" --database-flags={shlex.quote(separator + flags)}'
     if any(needs_restart(scene, c.name) for c in changes):
         yield "# some of these restart the instance at once"
-
-
-def _literal(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

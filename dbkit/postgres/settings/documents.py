@@ -9,7 +9,8 @@
         why: ...
 
 Without `accept` only `want` itself will do. `want` and limits may depend on the storage (`{ssd: 1.1, hdd: 4}`) or on
-the version (`{14: "on", 18: all}`: the entry of the newest version not newer than the server's counts).
+the version (`{14: "on", 18: all}`: the entry of the newest version not newer than the server's counts). A list is an
+order of preference: the first that the server's build knows; for a file, whose server is not known, the last.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from dbkit.errors import UsageError
 from dbkit.model import Severity
 
 Scalar: TypeAlias = bool | int | float | str
-Value: TypeAlias = Scalar | dict[str, Scalar]
+Choice: TypeAlias = Scalar | tuple[str, ...]
+Value: TypeAlias = Choice | dict[str, Choice]
 SHIPPED: Final = "policies/postgres.yaml"
 
 
@@ -114,7 +116,7 @@ def _load(file: Path, label: str, chain: tuple[str, ...]) -> Wanted:
     return Wanted(wishes, {**base.not_settings, **made.not_settings}, places)
 
 
-def choose(value: Value, major: int, storage: str) -> Scalar | None:
+def choose(value: Value, major: int, storage: str) -> Choice | None:
     """The part of a value that counts for this version and storage; None when there is none."""
     if not isinstance(value, dict):
         return value

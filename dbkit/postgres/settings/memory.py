@@ -16,6 +16,9 @@ PER_CONNECTION: Final = 10 * 2**20
 SHARE: Final = 0.8
 """Of the machine's memory; the rest is the system's and its cache's."""
 SMALLEST: Final = 64 * 2**10
+LEAST_WORK_MEM: Final = 4 * 2**20
+"""The default; below it even small sorts go to the disk, and fewer connections are the better cure."""
+LEAST_CONNECTIONS: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +87,12 @@ def safe_work_mem(scene: Scene) -> float | None:
     takers = (scene.number("max_connections") + workers) * scene.number("hash_mem_multiplier")
     left = memory * SHARE - sum(part.bytes for part in _fixed(scene))
     return max(float(SMALLEST), left / takers)
+
+
+def safe_connections(scene: Scene) -> int:
+    """How many connections fit 80 % of the memory when each may have a hash of 4 MB work_mem."""
+    left = (scene.size.memory or 0) * SHARE - scene.bytes("shared_buffers") - autovacuum(scene).bytes
+    return int(left // (PER_CONNECTION + LEAST_WORK_MEM * scene.number("hash_mem_multiplier")))
 
 
 def autovacuum(scene: Scene) -> Part:

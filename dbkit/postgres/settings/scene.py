@@ -94,8 +94,6 @@ class Scene:
     overrides: Sequence[Override] = ()
     facts: Mapping[str, Sequence[Row] | str] = field(default_factory=dict[str, Sequence[Row] | str])
     """Rows by fact, or the reason why they cannot be seen."""
-    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
-    """Enum values the server's own build knows."""
     user: str = ""
     upgrade_to: int | None = None
     managed: str | None = None

@@ -4,12 +4,36 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dbkit.postgres.settings.rules import files, memory, policy
+from dbkit.postgres.settings.rules import (
+    connections,
+    durability,
+    files,
+    health,
+    logging,
+    memory,
+    planner,
+    policy,
+    replication,
+    security,
+    state,
+    timeouts,
+    vacuum,
+)
 from dbkit.rules import Rule
 
 SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *files.RULES,
+    *state.RULES,
     *policy.RULES,
     *memory.RULES,
+    *connections.RULES,
+    *durability.RULES,
+    *replication.RULES,
+    *vacuum.RULES,
+    *timeouts.RULES,
+    *logging.RULES,
+    *planner.RULES,
+    *security.RULES,
+    *health.RULES,
 )
 """Each judges one scene: `rule(scene)`, or `rule(scene, limits)` for a rule with limits."""

@@ -85,4 +85,9 @@ def place(scene: Scene, name: str) -> Location | None:
     return Location(held.file, held.line)
 
 
+def literal(text: str) -> str:
+    """A string as SQL."""
+    return "'" + text.replace("'", "''") + "'"
+
+
 AnyRule = Rule[..., Any]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dbkit.model import Severity
 from dbkit.postgres.indexes.rules.declare import Limits
-from dbkit.postgres.settings import memory
+from dbkit.postgres.settings import compare, memory
 from dbkit.postgres.settings.rules.declare import Change, Verdict, Verdicts, place, setting_rule
 from dbkit.postgres.settings.scene import Scene, Unseen
 from dbkit.sizes import format_bytes
@@ -65,17 +65,16 @@ def overcommit(scene: Scene, limits: OvercommitLimits) -> Verdicts:
     room = scene.size.memory
     if worst.bytes <= room:
         return
-    safe = memory.safe_work_mem(scene) or 0
-    lower = safe < scene.bytes("work_mem")
+    safe = compare.names(scene)["safe_work_mem"] or 0
     over = likely.bytes > room
-    advice = f"work_mem = {_size(safe)} would fit" if lower else "have fewer connections, or smaller shared_buffers"
+    change, advice = _cure(scene, safe)
     yield Verdict(
         f"the machine has {format_bytes(room)}; at the worst {worst.words}; at a busy moment {likely.words}: "
         f"{'even that does not fit' if over else 'that fits, the worst case does not'}; {advice}",
-        "work_mem",
-        changes=(Change("work_mem", str(int(safe // 2**20 * 1024) or int(safe // 1024))),) if lower else (),
+        change.name if change else "work_mem",
+        changes=(change,) if change else (),
         severity=Severity.ERROR if over else None,
-        location=place(scene, "work_mem"),
+        location=place(scene, change.name if change else "work_mem"),
         data={
             "worst_bytes": int(worst.bytes),
             "likely_bytes": int(likely.bytes),
@@ -87,8 +86,16 @@ def overcommit(scene: Scene, limits: OvercommitLimits) -> Verdicts:
     )
 
 
-def _size(count: float) -> str:
-    return f"{int(count // 2**20)}MB" if count >= 2**20 else f"{int(count // 1024)}kB"
+def _cure(scene: Scene, safe: float) -> tuple[Change | None, str]:
+    """The one setting that makes the worst case fit, and the words for it."""
+    if safe >= memory.LEAST_WORK_MEM and safe < scene.bytes("work_mem"):
+        whole = int(safe // 2**20)
+        return Change("work_mem", str(whole * 1024)), f"work_mem = {whole}MB would fit"
+    most = memory.safe_connections(scene)
+    if most >= memory.LEAST_CONNECTIONS and most < scene.number("max_connections"):
+        words = f"with work_mem = 4MB, max_connections = {most} would fit: put a pooler in front"
+        return Change("max_connections", str(most)), words
+    return None, "smaller shared_buffers, fewer connections or a larger machine"
 
 
 @setting_rule(

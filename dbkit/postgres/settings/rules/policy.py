@@ -44,6 +44,7 @@ from dbkit.postgres.settings.scene import Held, Scene, Unseen
     log_lock_waits = on
     log_temp_files = 10MB
     track_io_timing = on
+    wal_compression = on
     shared_preload_libraries = 'pg_stat_statements'
     idle_in_transaction_session_timeout = 5min
     """,

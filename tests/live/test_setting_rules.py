@@ -1,0 +1,40 @@
+"""Every setting rule that needs a server finds its bad example on a real one, and nothing in its good one."""
+
+import pytest
+
+from dbkit.ephemeral import Unavailable
+from dbkit.ephemeral.postgres import start_postgres
+from dbkit.postgres.settings.rules import SETTING_RULES
+from tests.fixtures.parts import missing
+from tests.rules import live_example
+
+# Their bad state is not made by statements: see test_settings_audit.py.
+ELSEWHERE = {
+    "pg.checksums-off", "pg.standby-behind", "pg.setting-differs-between-nodes", "pg.tablespace-inside",
+}  # fmt: skip
+ON_SERVERS = [r for r in SETTING_RULES if r.bad.startswith("--") and r.id not in ELSEWHERE]
+
+
+@pytest.fixture(scope="module")
+def own(pg_major):
+    try:
+        made = start_postgres(pg_major, sources=("embedded", "local"))
+    except Unavailable as error:
+        missing(f"postgres{pg_major}", " ".join(error.reason.split()))
+    with made as server:
+        yield server
+
+
+@pytest.mark.parametrize("rule", ON_SERVERS, ids=lambda r: r.id)
+def test_the_bad_server_is_found_and_the_good_one_passes(rule, own):
+    report = live_example.run(own, rule, rule.bad)
+    assert report.findings, (report.skipped, report.passed)
+    assert {f.rule for f in report.findings} == {rule.id}
+    assert all(f.object and f.message == f.message.strip() for f in report.findings)
+    report = live_example.run(own, rule, rule.good)
+    assert not [f.message for f in report.findings]
+    assert [p.sentence for p in report.passed] == [rule.ok], report.skipped
+
+
+def test_every_rule_is_tried():
+    assert {r.id for r in SETTING_RULES if r.bad.startswith("--")} == ELSEWHERE | {r.id for r in ON_SERVERS}
