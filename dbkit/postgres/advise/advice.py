@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from dbkit.model import Json, Location, Severity
-from dbkit.postgres.advise.candidate import Candidate
+from dbkit.postgres.advise.candidate import Candidate, Key
 from dbkit.postgres.advise.choose import Query
 from dbkit.postgres.advise.facts import Writes
 from dbkit.postgres.advise.plans import Plan
@@ -167,42 +167,44 @@ class Outcome:
 
 def redundant(candidate: Candidate, indexes: Sequence[Index]) -> tuple[Index, ...]:
     """Existing plain indexes that are the beginning of a plain b-tree candidate, and enforce nothing."""
-    if candidate.method != "btree" or candidate.wanted is not None or any(k.opclass for k in candidate.keys):
+    if not _is_plain(candidate):
         return ()
-    keys = [k.text for k in candidate.keys]
-    options = tuple(
-        (1 if k.descending else 0) | (2 if _nulls_first(k.descending, k.nulls) else 0) for k in candidate.keys
+    return tuple(
+        i
+        for i in indexes
+        if not (i.is_unique or i.constraint_name or i.is_replica_identity or i.is_clustered or i.included)
+        and i.is_valid
+        and _begins(i, candidate, len(i.keys))
     )
-    found: list[Index] = []
-    for index in indexes:
-        count = len(index.keys)
-        enforces = index.is_unique or index.constraint_name or index.is_replica_identity or index.is_clustered
-        if enforces or index.method != "btree" or index.predicate or candidate.where or index.included:
-            continue
-        if "" in index.keys or count > len(keys) or [quote(k) for k in index.keys] != keys[:count]:
-            continue
-        if any("pattern_ops" in o for o in index.opclasses) or not index.is_valid:
-            continue
-        if options[:count] in (index.options, tuple(o ^ 3 for o in index.options)):
-            found.append(index)
-    return tuple(found)
+
+
+def served(candidate: Candidate, indexes: Iterable[Index]) -> bool:
+    """Whether a valid plain index begins as the candidate does: the candidate would only be a little narrower."""
+    plain = _is_plain(candidate) and not candidate.included
+    return plain and any(i.is_valid and _begins(i, candidate, len(candidate.keys)) for i in indexes)
 
 
 def same_as(candidate: Candidate, index: Index) -> bool:
-    """Whether a plain existing index has the candidate's definition."""
-    return (
-        bool(redundant(candidate, [_valid(index)]))
-        and len(index.keys) == len(candidate.keys)
-        and not candidate.included
-        and not index.is_valid
-    )
+    """Whether an INVALID plain index has the candidate's definition."""
+    same = _is_plain(candidate) and not candidate.included and len(index.keys) == len(candidate.keys)
+    return same and not index.is_valid and not index.included and _begins(index, candidate, len(index.keys))
 
 
-def _valid(index: Index) -> Index:
-    from dataclasses import replace
+def _is_plain(candidate: Candidate) -> bool:
+    special = candidate.method != "btree" or candidate.where or candidate.wanted is not None
+    return not special and not any(k.opclass for k in candidate.keys)
 
-    return replace(index, is_valid=True)
+
+def _begins(index: Index, candidate: Candidate, count: int) -> bool:
+    """Whether the first keys are the same columns in the same order; a b-tree is read both ways."""
+    keys, options = candidate.keys[:count], tuple(map(_options, candidate.keys[:count]))
+    if index.method != "btree" or index.predicate or any("pattern_ops" in o for o in index.opclasses[:count]):
+        return False
+    if len(index.keys) < count or len(keys) < count or [quote(k) for k in index.keys[:count]] != [k.text for k in keys]:
+        return False
+    return options in (index.options[:count], tuple(o ^ 3 for o in index.options[:count]))
 
 
-def _nulls_first(descending: bool, nulls: str) -> bool:
-    return nulls == "first" if nulls else descending
+def _options(key: Key) -> int:
+    first = key.nulls == "first" if key.nulls else key.descending
+    return (1 if key.descending else 0) | (2 if first else 0)

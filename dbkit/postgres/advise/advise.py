@@ -149,7 +149,8 @@ def _try(place: Ground, target: Target, held: Facts, work: Workload, question: Q
     queries, unplanned = _plan(place, held, work)
     needs = [n for q in queries for n in plans.needs(q.before, held).needs if q.before.cost >= question.bars.cost]
     made, lacks = propose.candidates(needs, held)
-    candidates = [*_missing(question, held), *made]
+    new = [c for c in made if not advice.served(c, held.indexes_of(c.table.oid))]
+    candidates = [*_missing(question, held), *new]
     say(f"{len(candidates)} candidates to try with {place.name}")
     refused = place.build(candidates)
     usable = [n for n in range(len(candidates)) if n not in refused]
@@ -193,7 +194,9 @@ def _plan(place: Ground, held: Facts, work: Workload) -> tuple[list[Query], list
             )
             continue
         tables = {t.oid for n in plan.relations() if (t := held.table(*n)) is not None}
-        queries.append(Query(statement, plan, frozenset(tables)))
+        asked = plans.needs(plan, held).needs
+        columns = frozenset((need.table.oid, name) for need in asked for name in need.columns)
+        queries.append(Query(statement, plan, frozenset(tables), columns))
     return queries, unplanned
 
 
@@ -264,8 +267,9 @@ def _proposal(chosen: Chosen, held: Facts, queries: Sequence[Query], taken: set[
     parts = [k.columns[0] if k.text in {*k.columns} else naming.words(k.text) for k in candidate.keys]
     existing = list(held.indexes_of(candidate.table.oid))
     invalid = next((i for i in existing if advice.same_as(candidate, i)), None)
+    name = candidate.wanted.name if candidate.wanted else naming.free(candidate.table.name, parts, taken)
     return Proposal(
-        name=candidate.wanted.name if candidate.wanted else naming.free(candidate.table.name, parts, taken),
+        name=invalid.name if invalid else name,
         candidate=candidate,
         saved=chosen.saved / total,
         before=sum(q.before.cost for q in helped),

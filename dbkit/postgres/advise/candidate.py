@@ -47,6 +47,8 @@ class Candidate:
     where_columns: tuple[str, ...] = ()
     free: int = 0
     """How many leading keys are compared with `=` and may change places."""
+    turned: bool = False
+    """Its keys are in another order than the most selective first, for the sake of another statement."""
     group: tuple[int, ...] = ()
     wanted: Wanted | None = None
 

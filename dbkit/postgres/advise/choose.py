@@ -13,7 +13,7 @@ from dbkit.postgres.advise.merge import merge
 from dbkit.postgres.advise.plans import Plan
 from dbkit.postgres.advise.statement import Statement
 
-ALMOST: Final = 0.9
+ALMOST: Final = 0.8
 """An index that saves this share of what the best one saves is preferred when it is smaller."""
 ENTRY_MS: Final = 0.01
 """What one new entry costs at least: a descent of a b-tree in memory and its WAL, some ten microseconds."""
@@ -21,6 +21,8 @@ DEAR: Final = 5.0
 """How much more an entry of an inverted index costs."""
 TOLERANCE: Final = 1.5
 """Two plans are about as cheap when one costs less than this many times the other, or both cost next to nothing."""
+WIDER: Final = 0.01
+"""Each column more counts so much: two that fit into the same bytes are no tie."""
 NOTICED: Final = 1.01
 """A plan that costs this many times another one is dearer; less is rounding."""
 LONG_SECONDS: Final = 86400.0
@@ -44,6 +46,15 @@ class Query:
     statement: Statement
     before: Plan
     tables: frozenset[int]
+    columns: frozenset[tuple[int, str]] = frozenset()
+    """The columns, by table, that it compares or sorts by."""
+
+    def concerns(self, candidate: Candidate) -> bool:
+        """Whether an index can change its plan."""
+        table = candidate.table.oid
+        if candidate.wanted is not None:
+            return table in self.tables
+        return any((table, name) in self.columns for name in candidate.columns)
 
     @property
     def weight(self) -> float:
@@ -109,7 +120,9 @@ class Chooser:
         usable = list(usable)
         chosen: list[int] = []
         rejected: list[Rejected] = []
-        for pool in ([n for n in usable if self._candidates[n].wanted is not None], usable):
+        # Wishes first: they will be there. Then b-trees: pg_trgm answers `=`, too, but a b-tree does so better.
+        trees = [n for n in usable if self._candidates[n].method == "btree"]
+        for pool in ([n for n in usable if self.kept(n)], trees, usable):
             self._fill(chosen, pool, rejected)
         merge(chosen, usable, self)
         while idle := [n for n in chosen if not self._helped(n, chosen)]:
@@ -130,6 +143,12 @@ class Chooser:
     def table(self, position: int) -> int:
         """The table of a candidate."""
         return self._candidates[position].table.oid
+
+    def alike(self, one: int, other: int) -> bool:
+        """Whether two candidates could be one: the same table and method, and a column in common."""
+        a, b = self._candidates[one], self._candidates[other]
+        shared = a.columns & b.columns
+        return a.table.oid == b.table.oid and a.method == b.method and bool(shared)
 
     def serves(self, other: Iterable[int], chosen: Iterable[int], tables: Iterable[int]) -> bool:
         """Whether every query on the tables is about as cheap with the other candidates as with the chosen ones."""
@@ -173,7 +192,10 @@ class Chooser:
 
     def price(self, position: int) -> float:
         """Its size; a partial index counts a little larger."""
-        return self._sizes.get(position, 0.0) * (PARTIAL if self._candidates[position].where else 1.0)
+        candidate = self._candidates[position]
+        columns = len(candidate.keys) + len(candidate.included)
+        factor = (PARTIAL if candidate.where else 1.0) * (1 + WIDER * (columns + candidate.turned))
+        return self._sizes.get(position, 0.0) * factor
 
     def _moves(self, pool: list[int]) -> list[tuple[int, ...]]:
         """Single candidates, and one candidate for each arm of an OR together."""
@@ -218,7 +240,7 @@ class Chooser:
     def plan(self, query: int, positions: frozenset[int]) -> Plan:
         """The plan of a query with some candidates in use."""
         of = self._queries[query]
-        mine = frozenset(n for n in positions if self._candidates[n].table.oid in of.tables)
+        mine = frozenset(n for n in positions if of.concerns(self._candidates[n]))
         if not mine:
             return of.before
         key = (query, mine)

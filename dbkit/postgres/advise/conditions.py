@@ -126,7 +126,7 @@ def key_of(node: Any, tables: Tables) -> tuple[str, Key] | None:
         return None
     if kind == "column_ref":
         return alias, Key(quote(names[0]), names)
-    if kind in ("type_cast", "null_test", "boolean_test", "bool_expr") or _has_unknown(node):
+    if kind in ("null_test", "boolean_test", "bool_expr") or _has_unknown(node) or _is_cast_column(node):
         return None
     text = _plain_sql(node)
     return alias, Key(text if kind == "func_call" and _is_call(text) else f"({text})", names)
@@ -248,6 +248,13 @@ def _bare(node: Any, tables: Tables) -> Any:
     target = node.type_cast.type_name.names[-1].string.sval
     same = found is not None and (found.type == target or (found.type in TEXTS and target in _TEXT_NAMES))
     return node.type_cast.arg if same else node
+
+
+def _is_cast_column(node: Any) -> bool:
+    """A column under a cast: an index on it would serve, were the value compared with of the column's own type."""
+    while node.WhichOneof("node") == "type_cast":
+        node = node.type_cast.arg
+    return node.WhichOneof("node") == "column_ref"
 
 
 def _names(reference: Any) -> tuple[str, str]:

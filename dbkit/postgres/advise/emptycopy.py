@@ -131,9 +131,10 @@ class EmptyCopy:
         """See Ground."""
         return self._names.get(index)
 
-    def statistics(self) -> list[dict[str, Any]]:
-        """What the copy holds of column statistics: to be compared with the target's."""
-        return fetch(self._connection, assets.query("postgres/column_statistics"), self._names_of())
+    @property
+    def connection(self) -> Connection:
+        """The session on the copy."""
+        return self._connection
 
     def _create(self) -> None:
         """A database that sorts text as the target does, or at least as far from byte order."""

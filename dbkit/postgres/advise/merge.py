@@ -25,6 +25,10 @@ class Scores(Protocol):
         """Whether every query on the tables is about as cheap with the other candidates as with the chosen ones."""
         ...
 
+    def alike(self, one: int, other: int) -> bool:
+        """Whether two candidates could be one: the same table and method, and a column in common."""
+        ...
+
     def price(self, position: int) -> float:
         """What it costs to have it: its size, partial ones counted a little larger."""
         ...
@@ -53,13 +57,15 @@ def _replacement(
     for group in combinations(chosen, size):
         table = scores.table(group[0])
         kept = [n for n in group if scores.kept(n)]
-        if any(scores.table(n) != table for n in group) or len(kept) == size:
+        if not scores.alike(group[0], group[-1]) or len(kept) == size:
             continue
         now = scores.total(chosen, table)
         rest = [n for n in chosen if n not in group]
         allowed = LOSS * (now - scores.total(rest, table))
         price = sum(map(scores.price, group)) if size > 1 else scores.price(group[0])
-        free = [n for n in usable if n not in chosen and scores.table(n) == table and scores.price(n) < price]
+        free = [
+            n for n in usable if n not in chosen and all(scores.alike(n, m) for m in group) and scores.price(n) < price
+        ]
         options = kept or [*(group if size > 1 else ()), *free]
         fit = [
             n

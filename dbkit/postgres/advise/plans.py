@@ -62,6 +62,14 @@ class Need:
     used: frozenset[str] | None = None
     """The columns the statement reads; None when that is not known."""
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns it compares or sorts by: an index without one of them changes nothing."""
+        found = {c for key in self.order for c in key.columns}
+        for p in (*self.predicates, *(p for held in self.predicates for arm in held.arms for p in arm)):
+            found |= {c for key in (p.key, *p.more) for c in key.columns}
+        return frozenset(found)
+
 
 @dataclass(slots=True)
 class Asked:

@@ -125,7 +125,13 @@ def _covering(made: Candidate, need: Need, facts: Facts) -> Iterator[Candidate]:
     held = {c for k in made.keys if k.text == quote(k.columns[0] if k.columns else "") for c in k.columns}
     more = sorted(need.used - held)
     width = sum(columns[name].width or MAX_INCLUDED_BYTES for name in more if name in columns)
-    if 0 < len(more) <= MAX_INCLUDED and width <= MAX_INCLUDED_BYTES and all(name in columns for name in more):
+    whole = len(need.used) >= len(columns)  # `select *`: a copy of the table is no index
+    if (
+        not whole
+        and 0 < len(more) <= MAX_INCLUDED
+        and width <= MAX_INCLUDED_BYTES
+        and all(name in columns for name in more)
+    ):
         yield replace(made, included=tuple(more))
 
 
@@ -181,7 +187,7 @@ def _shared(made: Sequence[Candidate]) -> Iterator[Candidate]:
                 continue
             if names < {k.text for k in front} and longer.keys[: len(names)] != short.keys:
                 rest = tuple(k for k in longer.keys if k.text not in names)
-                yield replace(longer, keys=(*short.keys, *rest))
+                yield replace(longer, keys=(*short.keys, *rest), turned=True)
 
 
 def _fits_partial(predicate: Predicate, need: Need, facts: Facts) -> bool:

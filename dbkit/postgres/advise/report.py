@@ -16,6 +16,7 @@ from dbkit.postgres.indexes import planning
 from dbkit.postgres.indexes.rules.declare import Verdict, comment
 from dbkit.sizes import format_bytes, format_seconds
 
+NOTED: Final = 0.95
 SHOWN: Final = 200
 """Characters of a statement in a table."""
 
@@ -164,7 +165,7 @@ def _statement(outcome: Outcome) -> dict[str, Json]:
 
 
 def _exhibits(answer: Answer) -> Iterator[Exhibit]:
-    helped = [o for o in answer.outcomes if o.indexes and o.after.cost < o.query.before.cost]
+    helped = [o for o in answer.outcomes if o.indexes and o.after.cost < NOTED * o.query.before.cost]
     if answer.proposals:
         yield _proposed(answer)
     if helped:
