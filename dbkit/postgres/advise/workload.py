@@ -81,7 +81,7 @@ def from_statistics(connection: Connection, facts: Facts, *, top: int, min_calls
     if hidden and not found:
         raise Unreachable(
             "the statements of other roles are hidden",
-            why=f"{len(hidden)} statements are counted whose text this role may not see; none of its own can be advised on",
+            why=f"{len(hidden)} statements are counted whose text this role may not see, and none is its own",
             hint=f"grant pg_read_all_stats to {quote(facts.server.user)}",
         )
     return Workload(
