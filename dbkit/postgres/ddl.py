@@ -6,19 +6,24 @@ counts them, turned into 1-based lines and columns of characters for people.
 
 from __future__ import annotations
 
+import json
 import re
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any, Final, TypeAlias, TypeVar
 
 import postgast
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from postgast import pg_query_pb2 as pb
 
 from dbkit.errors import UsageError
 
 M = TypeVar("M", bound=Message)
 Node: TypeAlias = pb.Node
+_VARIABLE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[\[,])\{\}\}')
+"""A string of JSON, which is left alone, or the faulty entry of a list of variables."""
 _BLANK: Final = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\n]*(?:\n|$))*")
 
 
@@ -50,11 +55,22 @@ class Statement:
 def parse(text: str, *, label: str = "the SQL") -> tuple[Statement, ...]:
     """All statements of a text. Raises SqlSyntaxError with line, column and a caret under the place."""
     _refuse_nul(text, label)
+    try:
+        return _statements(text)
+    except _Rejected as error:
+        raise error.at(_Lines(text), 0, label) from None
+
+
+def _statements(text: str) -> tuple[Statement, ...]:
     raw = text.encode("utf-8")
     try:
         tree = postgast.parse(text)
     except postgast.PgQueryError as error:
-        raise _syntax_error(error, text, label) from None
+        # libpg_query counts characters here, from 1. An unexpected end is shown where the last word ends.
+        raise _Rejected(error.message, min(max(error.cursorpos - 1, 0), len(text.rstrip()))) from None
+    except DecodeError:
+        start = len(raw[: _skip_blank(raw, 0, len(raw))].decode("utf-8"))
+        raise _Rejected("an expression is nested too deeply: some 80 levels can be read", start) from None
     found: list[Statement] = []
     ascii_only = len(raw) == len(text)
     line, counted = 1, 0
@@ -90,28 +106,95 @@ def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement
         return parse(text, label=label), ()
     except SqlSyntaxError as error:
         first = error
-    try:
-        pieces = postgast.split(text.replace("\0", " "), method="scanner")
-    except postgast.PgQueryError:
-        return (), (first,)
+    text = text.replace("\0", " ")
     statements: list[Statement] = []
     errors: list[SqlSyntaxError] = []
-    raw = text.encode("utf-8")
-    position = 0
-    for piece in pieces:
-        held = piece.encode("utf-8")
-        at = max(raw.find(held, position), position)
-        position = at + len(held)
-        # Blank lines instead of the text before keep every position right.
-        lead = re.sub(r"[^\n]", " ", raw[:at].decode("utf-8", errors="replace"))
+    lines = _Lines(text)
+    position = shift = 0  # the same place in characters and in bytes
+    for piece in _pieces(text):
         try:
-            found = parse(lead + piece, label=label)
-        except SqlSyntaxError as error:
-            errors.append(error)
-            continue
-        shift = at - len(lead.encode("utf-8"))
-        statements += [Statement(s.node, s.kind, s.sql, s.line, s.start + shift, s.end + shift) for s in found]
+            found = _statements(piece)
+        except _Rejected as error:
+            errors.append(error.at(lines, position, label))
+        else:
+            line = lines.number(position)
+            statements += (
+                Statement(s.node, s.kind, s.sql, s.line + line, s.start + shift, s.end + shift) for s in found
+            )
+        position += len(piece)
+        shift += len(piece.encode("utf-8"))
     return tuple(statements), tuple(errors) or (first,)
+
+
+def _pieces(text: str) -> Iterator[str]:
+    """A text cut behind every semicolon that ends a statement; joined again it is the text.
+
+    An unclosed quote or comment ends the cutting: what follows the semicolon before it is one piece. (libpg_query's own
+    splitter loses statements without a keyword, such as a misspelt one.)
+    """
+    raw = text.encode("utf-8")
+    begin = depth = atomic = before = 0
+    for token in _tokens(text):
+        kind = token.token
+        if kind in (pb.ASCII_40, pb.ASCII_41):
+            depth += 1 if kind == pb.ASCII_40 else -1
+        elif kind == pb.ATOMIC and before == pb.BEGIN_P:
+            atomic = 1
+        elif atomic and kind in (pb.CASE, pb.END_P):
+            atomic += 1 if kind == pb.CASE else -1
+        elif kind == pb.ASCII_59 and depth <= 0 and not atomic:
+            yield raw[begin : token.end].decode("utf-8")
+            begin, depth = token.end, 0
+        before = kind
+    yield raw[begin:].decode("utf-8")
+
+
+def _tokens(text: str) -> Any:
+    """The scanner's tokens, up to where it gives up."""
+    try:
+        return postgast.scan(text).tokens
+    except postgast.PgQueryError as error:
+        try:
+            return postgast.scan(text[: max(error.cursorpos - 1, 0)]).tokens
+        except postgast.PgQueryError:
+            return ()
+
+
+class _Lines:
+    """Where the lines of a text begin, in characters."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.starts = [0, *(m.end() for m in re.finditer("\n", text))]
+
+    def number(self, offset: int) -> int:
+        """Lines before the one that holds the offset."""
+        return bisect_right(self.starts, offset) - 1
+
+
+class _Rejected(Exception):
+    """The grammar's sentence and the place, in characters of the text that was parsed."""
+
+    def __init__(self, message: str, offset: int) -> None:
+        super().__init__(message)
+        self.message, self.offset = message, offset
+
+    def at(self, lines: _Lines, shift: int, label: str) -> SqlSyntaxError:
+        """The error as shown: with the line of the whole text, in which this one begins at `shift`."""
+        offset = min(self.offset + shift, len(lines.text))
+        number = lines.number(offset)
+        begin = lines.starts[number]
+        line, column = number + 1, offset - begin + 1
+        window = max(0, column - 60)
+        shown = lines.text[begin + window : begin + window + 100].partition("\n")[0].rstrip("\r")
+        caret = f"\n    {shown}\n    {' ' * (column - 1 - window)}^"
+        return SqlSyntaxError(
+            f"{label}:{line}:{column}: {self.message}",
+            line=line,
+            column=column,
+            why=f"not valid PostgreSQL{caret}",
+            hint="correct it at the mark: PostgreSQL's own grammar read it",
+        )
 
 
 def fingerprint(sql: str) -> str:
@@ -125,8 +208,14 @@ def parse_plpgsql(sql: str) -> list[Any]:
         return postgast.parse_plpgsql(sql)
     except postgast.PgQueryError as error:
         raise SqlSyntaxError(error.message, line=1, column=1, why="not valid PL/pgSQL") from None
-    except ValueError:
-        # libpg_query writes invalid JSON for some bodies, such as those of trigger functions.
+    except RecursionError:
+        raise SqlSyntaxError("the body is nested too deeply", line=1, column=1, why="blocks in blocks") from None
+    except JSONDecodeError as error:
+        # For the variables that a trigger function has by itself (tg_op ...) libpg_query closes one brace too many.
+        mended = _VARIABLE.sub(lambda m: "{}" if m[0] == "{}}" else m[0], error.doc)
+    try:
+        return json.loads(mended)
+    except (JSONDecodeError, RecursionError):
         raise SqlSyntaxError(
             "the parser's answer cannot be read", line=1, column=1, why="a fault of libpg_query"
         ) from None
@@ -218,25 +307,6 @@ def _skip_block_comment(raw: bytes, position: int, end: int) -> int:
         else:
             position += 1
     return end
-
-
-def _syntax_error(error: postgast.PgQueryError, text: str, label: str) -> SqlSyntaxError:
-    # libpg_query counts characters here, from 1. An unexpected end is shown where the last word ends.
-    offset = min(max(error.cursorpos - 1, 0), len(text.rstrip()))
-    before = text[:offset]
-    line = before.count("\n") + 1
-    column = offset - (before.rfind("\n") + 1) + 1
-    lines = text.splitlines()
-    shown = lines[line - 1] if line <= len(lines) else ""
-    window = max(0, column - 60)
-    caret = f"\n    {shown[window : window + 100]}\n    {' ' * (column - 1 - window)}^"
-    return SqlSyntaxError(
-        f"{label}:{line}:{column}: {error.message}",
-        line=line,
-        column=column,
-        why=f"not valid PostgreSQL{caret}",
-        hint="correct it at the mark: PostgreSQL's own grammar read it",
-    )
 
 
 def numbers(enum: str) -> dict[str, int]:

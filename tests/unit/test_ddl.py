@@ -47,3 +47,44 @@ def test_any_text_parses_or_gives_a_usage_error(text):
 def test_a_nul_byte_hides_nothing():
     with pytest.raises(ddl.SqlSyntaxError, match="NUL"):
         ddl.parse("select 1;\0 drop table users")
+
+
+def test_one_error_in_a_large_text_costs_little_and_places_stay_right():
+    text = "".join(f"select 'é{n}';  select {n};\n" for n in range(4000)) + "selec 1;\nselect 'ü', 2; selec 3;\n"
+    statements, errors = ddl.parse_loosely(text)
+    assert len(statements) == 8001
+    assert [(e.line, e.column) for e in errors] == [(4001, 1), (4002, 16)]
+    raw = text.encode()
+    assert all(raw[s.start : s.start + 6] == b"select" for s in statements)
+    assert all(text.splitlines()[s.line - 1].find(s.sql) >= 0 for s in statements)
+
+
+def test_what_is_nested_too_deeply_is_an_error_and_the_rest_is_read():
+    deep = "alter table t add check (" + "not (" * 2000 + "a" + ")" * 2000 + ")"
+    statements, errors = ddl.parse_loosely(f"select 1;\n{deep};\nselect 2;")
+    assert [s.sql for s in statements] == ["select 1", "select 2"]
+    assert [e.line for e in errors] == [2]
+    with pytest.raises(ddl.SqlSyntaxError, match="nested too deeply"):
+        ddl.parse(deep)
+    with pytest.raises(ddl.SqlSyntaxError, match="nested too deeply"):
+        ddl.parse_plpgsql("do $$ begin " + "if true then " * 2000 + "null;" + " end if;" * 2000 + " end $$")
+
+
+def test_a_misspelt_statement_without_a_keyword_is_not_lost():
+    text = "selec 1; select 2; creat x;\nfoo; create rule r as on insert to t do (select 1; select 2);"
+    statements, errors = ddl.parse_loosely(text)
+    assert [s.kind for s in statements] == ["select_stmt", "rule_stmt"]
+    assert [(e.line, e.column) for e in errors] == [(1, 1), (1, 20), (2, 1)]
+
+
+def test_what_stands_before_an_unclosed_quote_is_read():
+    statements, errors = ddl.parse_loosely("select 1;\nselect 2; select 'x;\nselect 3;")
+    assert [s.line for s in statements] == [1, 2]
+    assert [e.line for e in errors] == [2]
+
+
+def test_a_body_of_statements_is_one_statement():
+    body = "create function f() returns int begin atomic select case when true then 1 end; select 2; end"
+    statements, errors = ddl.parse_loosely(f"selec 1; {body}; select 3;")
+    assert [s.kind for s in statements] == ["create_function_stmt", "select_stmt"]
+    assert len(errors) == 1

@@ -39,7 +39,7 @@ def of_function(name: str, language: str, body: str) -> Body:
     if language != "plpgsql" or tag in body:
         return Body([], [Inner(f"function {name}", 1, f"the body in {language} is not read")])
     found = Body([], [])
-    for returned in ("void", "int", "SETOF int"):  # RETURN with and without a value, RETURN NEXT
+    for returned in ("void", "int", "SETOF int", "trigger"):  # RETURN with and without a value, RETURN NEXT, NEW
         found = _read(f"CREATE FUNCTION f() RETURNS {returned} LANGUAGE plpgsql AS {tag}{body}{tag}")
         if not found.opaque or found.statements:
             break

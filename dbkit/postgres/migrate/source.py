@@ -8,6 +8,7 @@ psql's commands, COPY data) is blanked out, so that every position stays that of
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -115,9 +116,13 @@ def _folder(folder: Path) -> list[Script]:
     plan = folder / "sqitch.plan"
     if plan.is_file():
         return _sqitch(folder, plan)
-    files = [p for p in folder.rglob("*.sql") if not _SKIPPED_FOLDERS.intersection(p.parts) and p.is_file()]
+    unread: list[Script] = []
+    files: list[Path] = []
+    for here, folders, names in os.walk(folder, onerror=lambda error: unread.append(_unread(error))):
+        folders[:] = [f for f in folders if f not in _SKIPPED_FOLDERS]
+        files += [Path(here, name) for name in names if name.endswith(".sql")]
     wanted = [p for p in files if _runs(p)]
-    if not wanted:
+    if not wanted and not unread:
         raise UsageError(
             f"{folder} holds no migrations", why="no .sql files were found", hint="give the folder with the .sql files"
         )
@@ -128,7 +133,12 @@ def _folder(folder: Path) -> list[Script]:
             scripts.append(make(shown, read_text(path, shown), path))
         except UsageError as error:  # one bad file must not hide the others; it becomes a finding
             scripts.append(Script(shown, "", problems=((None, ". ".join(filter(None, (error.what, error.why)))),)))
-    return scripts
+    return scripts + unread
+
+
+def _unread(error: OSError) -> Script:
+    """A folder that cannot be looked into is a finding, as a file is."""
+    return Script(str(error.filename), "", problems=((None, f"cannot read the folder: {error.strerror}"),))
 
 
 def _runs(path: Path) -> bool:

@@ -103,11 +103,33 @@ def _directive(match: re.Match[str], line: int) -> Directive:
     if match["pgsafe"]:
         first, _, reason_text = rest.partition(" ")
         return Directive(PGSAFE, (first,) if first else (), line, reason=reason_text.strip())
-    names = tuple(n.rpartition("/")[2] for n in _words(rest.partition(":")[0]))
-    broad = tuple(n for n in names if n not in ("lint", "safety"))
-    made = Directive(PGLS, broad, line, (match["pgls_verb"] or "").lower() == "-all")
+    names = _pgls_names(_words(rest.partition(":")[0]))
+    made = Directive(PGLS, names, line, (match["pgls_verb"] or "").lower() == "-all")
     made.reason = rest.partition(":")[2].strip()
     return made
+
+
+_PGLS_GROUPS: Final = {
+    "correctness": "avoidAlterEnumAddValue banConcurrentIndexCreationInTransaction transactionNesting",
+    "destructive": "addingRequiredField banDeleteWithoutWhere banDropColumn banDropDatabase banDropNotNull"
+    " banDropSchema banDropTable banTruncate banTruncateCascade banUpdateWithoutWhere changingColumnType renamingColumn"
+    " renamingTable",
+    "style": "banCharField creatingEnum preferBigInt preferBigintOverInt preferBigintOverSmallint preferIdentity"
+    " preferJsonb preferTextField preferTimestamptz",
+    "typecheck": "",
+}
+"""The rules of its groups, but for `safety`, which holds all others."""
+
+
+def _pgls_names(words: tuple[str, ...]) -> tuple[str, ...]:
+    """Rule names of `banDropTable`, `lint/banDropTable`, `lint/safety/banDropTable`, a group, or (empty) all rules."""
+    names: list[str] = []
+    for word in words:
+        flat = word.removeprefix("lint/")
+        if word in ("lint", "lint/safety"):  # the latter once held every rule, and keeps meaning that
+            return ()
+        names += _PGLS_GROUPS[flat].split() or [flat] if flat in _PGLS_GROUPS else [flat.rpartition("/")[2]]
+    return tuple(names)
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -145,7 +167,12 @@ def names_by_tool(rules: Iterable[Rule[..., Any]]) -> Mapping[tuple[str, str], f
 def matches(directive: Directive, rule: str, known: Mapping[tuple[str, str], frozenset[str]]) -> bool:
     """Whether the comment means the rule."""
     if not directive.names:
-        return directive.tool != "dbkit"
+        return directive.tool not in ("dbkit", SQUAWK) or (directive.tool == SQUAWK and directive.whole_file)
+    if directive.tool == PGLS and "safety" in directive.names:
+        theirs = {n.lower() for group in _PGLS_GROUPS.values() for n in group.split()}
+        safety = {i for (tool, n), ids in known.items() if tool == PGLS and n not in theirs for i in ids}
+        if rule in safety:
+            return True
     for name in directive.names:
         if rule in known.get((directive.tool, name.lower()), ()):
             return True

@@ -43,7 +43,8 @@ class Session:
     runner_ended: bool = False
     """The script committed or rolled back the transaction the tool had opened."""
     block: int = 1
-    held: list[Held] = field(default_factory=list[Held])
+    held: dict[tuple[str, str], Held] = field(default_factory=dict[tuple[str, str], Held])
+    """The strongest lock of each table that the open transaction has taken so far."""
     settings: dict[str, str | None] = field(default_factory=dict[str, str | None])
     local: dict[str, str | None] = field(default_factory=dict[str, str | None])
 
@@ -69,6 +70,16 @@ class Session:
         else:
             self.settings[action.name] = action.value
             self.local.pop(action.name, None)
+
+    def hold(self, key: tuple[str, str], lock: Held) -> None:
+        """Take note of a lock; of two as strong the earlier counts."""
+        before = self.held.get(key)
+        if before is None or lock.mode > before.mode:
+            self.held[key] = lock
+
+    def worst(self) -> Held | None:
+        """The first ACCESS EXCLUSIVE lock of a table that others use."""
+        return next((h for h in self.held.values() if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
 
     def begin(self, line: int) -> None:
         """BEGIN."""

@@ -303,9 +303,8 @@ class Walk:
         if ctx.locks and (ctx.together is not False or ctx.inside):
             for table, mode in ctx.locks:
                 if mode >= Mode.SHARE_UPDATE_EXCLUSIVE:
-                    session.held.append(
-                        Held(table, mode, ctx.line, ctx.fresh(table) or _unborn(self.schema, table, ctx))
-                    )
+                    fresh = ctx.fresh(table) or _unborn(self.schema, table, ctx)
+                    session.hold(key(table), Held(table, mode, ctx.line, fresh))
         for action in ctx.actions:
             if isinstance(action, a.Drop):
                 if action.kind == "table":

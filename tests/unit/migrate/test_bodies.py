@@ -1,7 +1,10 @@
 """DO blocks and functions are read; what is put together at run time is counted, never passed."""
 
+import json
+
 import pytest
 
+from dbkit.postgres import ddl
 from tests.fixtures.migrations import hazards, report, rules
 
 
@@ -56,3 +59,15 @@ def test_harmless_queries_are_analysed():
 def test_a_body_inside_a_body_ends():
     text = "create function f() returns void language sql as $$ select f() $$; select f();"
     assert report(text).extra["coverage"]["statements"] < 20
+
+
+def test_the_body_of_a_trigger_function_is_read():
+    trigger = (
+        "create function f() returns trigger language plpgsql as $$\n"
+        "declare s text := '[{}},{}}]'; r record;\n"
+        "begin\n  new.a := tg_op || s;\n  create index i on t (a);\n  return new;\nend $$;"
+    )
+    assert "not-analysed" not in rules(trigger)
+    body = ddl.parse_plpgsql(trigger)[0]["PLpgSQL_function"]
+    assert "create index i on t (a)" in json.dumps(body)
+    assert "[{}},{}}]" in json.dumps(body)

@@ -32,7 +32,7 @@ KNOWN = {
     "django-pg-zero-downtime-migrations": """ADD_COLUMN_NOT_NULL ADD_COLUMN_GENERATED_STORED ALTER_COLUMN_TYPE
         ADD_CONSTRAINT_EXCLUDE ALTER_TABLE_RENAME ALTER_TABLE_SET_TABLESPACE ALTER_TABLE_RENAME_COLUMN""",
     "postgres-language-server": """addSerialColumn addingFieldWithDefault addingForeignKeyConstraint addingNotNullField
-        addingPrimaryKeyConstraint addingRequiredField avoidAddingExclusionConstraint avoidAttachingPartition
+        addingPrimaryKeyConstraint addingRequiredField avoidAddingExclusionConstraint avoidAlterEnumAddValue avoidAttachingPartition
         avoidCreateTrigger avoidEnableDisableTrigger avoidWideLockWindow banAddExclusionConstraint banAlterEnumAddValue
         banAttachPartition banBlockingRefreshMatview banCharField banConcurrentIndexCreationInTransaction
         banCreateTrigger banDeleteWithoutWhere banDropColumn banDropDatabase banDropNotNull banDropSchema banDropTable

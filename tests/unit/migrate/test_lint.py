@@ -1,5 +1,6 @@
 """The entry: versions, sizes, selection, coverage, identity of findings; and any text at all."""
 
+import cProfile
 import json
 
 import pytest
@@ -156,3 +157,39 @@ def test_any_text_gives_a_report(text):
 ]), max_size=14).map("\n".join))  # fmt: skip
 def test_any_order_of_statements_gives_a_report(text):
     lint.lint([make("m.sql", text)])
+
+
+def test_what_lies_in_a_folder_and_cannot_be_read_is_a_finding(tmp_path):
+    (tmp_path / "0001.sql").write_text("create index i on t (a);\n")
+    (tmp_path / "0002.sql").symlink_to("0002.sql")
+    (tmp_path / "0003.sql").symlink_to("nowhere.sql")
+    (tmp_path / "up").symlink_to(tmp_path)
+    (tmp_path / "0004.sql").mkdir()
+    found = lint.lint(source.read_paths([tmp_path])).active
+    unread = {f.location.file.rpartition("/")[2] for f in found if f.rule == "migrate.unreadable"}
+    assert unread == {"0002.sql", "0003.sql"}
+    assert "migrate.index-not-concurrent" in {f.rule for f in found}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "create index i on t (a);\r\n-- dbkit: ignore migrate.index-not-concurrent reason='x y z'\r\ncreate index j on u (a);\r\n",
+        "\ufeffcreate index i on t (a);",
+    ],
+)
+def test_foreign_line_ends_and_marks_are_read(tmp_path, text):
+    (tmp_path / "m.sql").write_bytes(text.encode())
+    found = lint.lint(source.read_paths([tmp_path])).active
+    assert [f.location.line for f in found if f.rule == "migrate.index-not-concurrent"] == [1]
+
+
+def test_many_statements_of_one_file_take_time_in_proportion():
+    # Twice the statements, about twice the steps: nothing looks back over all that came before.
+    def steps(count):
+        text = "".join(f"alter table t{n % 50} add column c{n} int;\n" for n in range(count))
+        profile = cProfile.Profile()
+        profile.runcall(lint.lint, [make("m.sql", text)])
+        return sum(entry.callcount for entry in profile.getstats())
+
+    assert steps(2000) < 2.5 * steps(1000)

@@ -1,10 +1,14 @@
 """Suppressions: dbkit's own and those of the tools a project comes from; unused and ended ones are said."""
 
+import json
+import subprocess
+import sys
 from datetime import date
+from pathlib import Path
 
 import pytest
 
-from tests.fixtures.migrations import hazards, report
+from tests.fixtures.migrations import hazards, report, rules
 
 INDEX = "create index i on t (a);"
 TODAY = date(2026, 11, 23)
@@ -22,7 +26,6 @@ TODAY = date(2026, 11, 23)
         f"-- squawk-ignore require-concurrent-index-creation\n{INDEX}",
         f"-- squawk-ignore require-concurrent-index-creation, prefer-robust-stmts\n{INDEX}",
         f"-- squawk-ignore-next-statement require-concurrent-index-creation\n{INDEX}",
-        f"-- squawk-ignore\n{INDEX}",
         f"/* squawk-ignore require-concurrent-index-creation */\n{INDEX}",
         f"-- squawk-ignore-file require-concurrent-index-creation\nselect 1;\n{INDEX}",
         f"-- squawk-ignore-file\nselect 1;\n{INDEX}",
@@ -31,6 +34,13 @@ TODAY = date(2026, 11, 23)
         f"-- pgsafe:ignore add-index-non-concurrent  reviewed\n{INDEX}",
         f"-- pgt-ignore lint/safety/requireConcurrentIndexCreation: reviewed\n{INDEX}",
         f"-- pgls-ignore lint/safety\n{INDEX}",
+        f"-- pgls-ignore lint\n{INDEX}",
+        f"-- pgls-ignore safety: reviewed\n{INDEX}",
+        f"-- pgls-ignore requireConcurrentIndexCreation: reviewed\n{INDEX}",
+        f"-- pgls-ignore lint/requireConcurrentIndexCreation\n{INDEX}",
+        f"-- pgls-ignore destructive\n-- pgls-ignore safety\n{INDEX}",
+        f"-- pgsafe:ignore drop-table not here\n-- pgsafe:ignore add-index-non-concurrent  reviewed\n{INDEX}",
+        f"{INDEX}  -- pgsafe:ignore add-index-non-concurrent  one-off, off-peak",
         f"-- pgt-ignore-all lint/safety/requireConcurrentIndexCreation\nselect 1;\n{INDEX}",
         f"-- pgt-ignore-start lint/safety\nselect 1;\n{INDEX}\n-- pgt-ignore-end lint/safety",
     ],
@@ -70,3 +80,48 @@ def test_an_ended_one_silences_nothing():
 def test_other_tools_comments_for_other_rules_do_not():
     assert "index-not-concurrent" in hazards(f"-- squawk-ignore ban-drop-column\n{INDEX}")
     assert not [f for f in report(f"-- squawk-ignore ban-drop-column\n{INDEX}").active if "suppression" in f.rule]
+
+
+@pytest.mark.parametrize(
+    "comment",
+    [
+        "-- squawk-ignore",  # squawk itself wants a name
+        "-- pgls-ignore destructive",
+        "-- pgls-ignore typecheck",
+        "-- pgls-ignore style",
+        "-- pgsafe:ignore drop-table reviewed",
+        "-- eugene: ignore E7",
+        "-- SQUAWK ignore require-concurrent-index-creation",
+    ],
+)
+def test_a_comment_about_something_else_silences_nothing(comment):
+    assert "index-not-concurrent" in hazards(f"{comment}\n{INDEX}")
+
+
+def test_a_group_silences_its_rules():
+    drop = "drop table t;"
+    assert "drop-table" in rules(drop)
+    assert "drop-table" not in rules(f"-- pgls-ignore destructive: empty since May\n{drop}")
+    assert "drop-table" in rules(f"-- pgls-ignore safety\n{drop}")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"-- squawk-ignore require-concurrent-index-creation\n{INDEX}",
+        f"-- squawk-ignore require-concurrent-index-creation, prefer-robust-stmts\n{INDEX}",
+        f"/* squawk-ignore require-concurrent-index-creation */ {INDEX}",
+        f"{INDEX} -- squawk-ignore require-concurrent-index-creation",
+        "create index i -- squawk-ignore require-concurrent-index-creation\non t (a);",
+        f"select 1;\n-- squawk-ignore-file require-concurrent-index-creation\n{INDEX}",
+        f"-- squawk-ignore-file\n{INDEX}",
+        f"-- squawk-ignore ban-drop-column\n{INDEX}",
+        f"-- squawk-ignore\n{INDEX}",
+        INDEX,
+    ],
+)
+def test_squawk_itself_agrees(text):
+    program = Path(sys.executable).with_name("squawk")
+    done = subprocess.run([str(program), "--reporter=json"], input=text, capture_output=True, text=True, check=False)
+    theirs = "require-concurrent-index-creation" in {v["rule_name"] for v in json.loads(done.stdout)}
+    assert ("index-not-concurrent" in hazards(text)) is theirs

@@ -212,7 +212,7 @@ def access(ctx: Context, action: a.RowSecurity | a.Policy | a.Privileges) -> Ite
     ok="No enum gets a value that the running version does not know",
     bad="alter type mood add value 'meh';",
     good="create type mood as enum ('sad', 'meh', 'happy');",
-    known=also("ban-add-enum-value", pgls="banAlterEnumAddValue"),
+    known=also("ban-add-enum-value", pgls="avoidAlterEnumAddValue banAlterEnumAddValue"),
 )
 def enum_value_added(ctx: Context, action: a.AlterEnum) -> Iterator[Hazard]:
     """The running version may read the new value and not know it; it cannot be taken back.

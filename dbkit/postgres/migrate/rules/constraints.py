@@ -8,6 +8,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.evolve import constraint_name
+from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import ERROR, SCANS, WARN, also, hazard
 
@@ -101,10 +102,8 @@ def validate_under_lock(ctx: Context, action: a.ValidateConstraint) -> Iterator[
     """
     if not ctx.session.held or ctx.fresh(action.table):
         return
-    key = ctx.schema.key(action.table)
-    held = [h for h in ctx.session.held if ctx.schema.key(h.table) == key and h.mode >= 5 and not h.fresh]
-    if held:
-        worst = max(held, key=lambda h: h.mode)
+    worst = ctx.session.held.get(ctx.schema.key(action.table))
+    if worst is not None and worst.mode >= Mode.SHARE and not worst.fresh:
         if_wrapped = "" if ctx.sure else ", if one transaction runs this file"
         yield Hazard(
             f"validating {action.name} scans {action.table} while line {worst.line} still holds"

@@ -18,7 +18,7 @@ from dbkit.postgres.migrate.rules.declare import (
     also,
     hazard,
 )
-from dbkit.postgres.migrate.transactions import Wrap
+from dbkit.postgres.migrate.transactions import Held, Wrap
 
 _CONCURRENT = (a.CreateIndex, a.Drop, a.Reindex, a.DetachPartition)
 
@@ -131,7 +131,8 @@ def _unbounded(ctx: Context, action: a.Action) -> str:
 
 def _is_held(ctx: Context, table: Name) -> bool:
     """Validating a table that is itself locked is another rule's (migrate.validate-under-lock)."""
-    return any(ctx.schema.key(h.table) == ctx.schema.key(table) and h.mode >= Mode.SHARE for h in ctx.session.held)
+    lock = ctx.session.held.get(ctx.schema.key(table))
+    return lock is not None and lock.mode >= Mode.SHARE
 
 
 @hazard(
@@ -156,7 +157,7 @@ def under_access_exclusive(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
     Not reported when: the locked table was created by the same file; the statement is a brief schema change, or the
     migration tool's own bookkeeping.
     """
-    worst = next((h for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
+    worst = ctx.session.worst()
     if worst is None:
         return
     for action in ctx.actions:
@@ -193,11 +194,16 @@ def several_tables(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
 
     Not reported when: the tables were created by the same file, or one statement needs both by its nature.
     """
-    key = ctx.schema.key
-    held = {key(h.table) for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh}
-    wanted = [t for t, mode in ctx.locks if mode is Mode.ACCESS_EXCLUSIVE and not ctx.fresh(t) and key(t) not in held]
-    if held and wanted and not _tied(ctx, wanted[0]):
-        first = next(h for h in ctx.session.held if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh)
+    first = ctx.session.worst()
+    if first is None:
+        return
+    held = ctx.session.held
+    wanted = [
+        table
+        for table, mode in ctx.locks
+        if mode is Mode.ACCESS_EXCLUSIVE and not ctx.fresh(table) and not _closed(held.get(ctx.schema.key(table)))
+    ]
+    if wanted and not _tied(ctx, wanted[0]):
         if_wrapped = "" if ctx.sure else ", if one transaction runs this file"
         yield Hazard(
             f"waits for {wanted[0]} while line {first.line} keeps {first.table} locked against reads and"
@@ -207,6 +213,10 @@ def several_tables(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
             recipe="COMMIT;  -- before this statement",
             data={"held": str(first.table), "held_by_line": first.line},
         )
+
+
+def _closed(lock: Held | None) -> bool:
+    return lock is not None and lock.mode is Mode.ACCESS_EXCLUSIVE
 
 
 def _tied(ctx: Context, table: object) -> bool:
