@@ -120,7 +120,14 @@ class Plan(BaseModel):
         if any(not step.transactional for step in self.steps):
             head.append("-- Some steps refuse to run in a transaction block: do not use --single-transaction.")
         body = [line for step in self.steps for line in _script_lines(step)]
-        undo = [line for step in reversed(self.steps) for line in _undo_lines(step)]
+        # Done as a whole, a partition's index has become part of another and goes with that one.
+        joined = {step.object for step in self.steps if _is_sentence(step.undo)}
+        undo = [
+            line
+            for step in reversed(self.steps)
+            if _is_sentence(step.undo) or step.object not in joined
+            for line in _undo_lines(step)
+        ]
         tail = ["", "-- Undo, last step first:", *undo] if undo else []
         return "\n".join([*head, *body, *tail]) + "\n"
 
@@ -184,5 +191,13 @@ def _comment(text: str) -> str:
     return f"-- {' '.join(text.splitlines())}"
 
 
+def _is_sentence(undo: str) -> bool:
+    """Whether an undo says why none is needed or possible, instead of being a statement."""
+    return undo.startswith(("none ", "--"))
+
+
 def _undo_lines(step: Step) -> list[str]:
+    """Commented out, and still sound SQL when the first `-- ` of each line is taken away."""
+    if _is_sentence(step.undo):
+        return [f"-- -- {step.object}: {line.removeprefix('-- ')}" for line in step.undo.splitlines()]
     return [f"-- {line}" for line in f"{step.undo};".splitlines()] if step.undo else []

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import Final, cast
 
 import psycopg
 from psycopg import errors
@@ -22,6 +22,13 @@ from dbkit.postgres.connect import Connection, Server, explain, fetch
 from dbkit.postgres.indexes.copies import Built, build_all, name_on_copy
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.states import IndexState, Leaf, State
+
+_ALIASES: Final = {
+    "pg_catalog.varchar_ops": "pg_catalog.text_ops",
+    "pg_catalog.varchar_pattern_ops": "pg_catalog.text_pattern_ops",
+    "pg_catalog.cidr_ops": "pg_catalog.inet_ops",
+}
+"""Operator classes that are another one under a second name: same family, same input type (pg_opclass)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +90,17 @@ def same_definition(one: Index, other: Index) -> bool:
         and one.nulls_not_distinct == other.nulls_not_distinct
         and one.keys == other.keys
         and sorted(one.included) == sorted(other.included)
-        and one.opclasses == other.opclasses
+        and _plain(one.opclasses) == _plain(other.opclasses)
         and one.collations == other.collations
         and _same_direction(one, other)
         and one.expressions == other.expressions
         and one.predicate == other.predicate
         and sorted(one.storage) == sorted(other.storage)
     )
+
+
+def _plain(opclasses: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(_ALIASES.get(name, name) for name in opclasses)
 
 
 def _same_direction(one: Index, other: Index) -> bool:
