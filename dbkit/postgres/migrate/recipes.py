@@ -128,10 +128,11 @@ def unique_by_index(made: a.Constraint, table: Name) -> Rewrite:
 def shadow_column(table: Name, column: str, type_words: str) -> str:
     """The outline of a type change by a second column; `dbkit migrate new` writes it in full."""
     new = quote(f"{column}_new")
+    quoted = type_words if type_words.isalnum() else f"'{type_words}'"
     return (
         f"ALTER TABLE {table.sql} ADD COLUMN {new} {type_words};\n"
         f"-- keep both columns equal with triggers, backfill in batches, verify, then swap the names:\n"
-        f"--   dbkit migrate new change-type {table} {column} {type_words}"
+        f"--   dbkit migrate new change-type {table}.{quote(column)} {quoted}"
     )
 
 

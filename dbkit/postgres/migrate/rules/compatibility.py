@@ -72,7 +72,7 @@ def rename(ctx: Context, action: a.Rename | a.AlterEnum) -> Iterator[Hazard]:
             f" {Name(action.table.schema, action.new).sql};\nCOMMIT;"
         )
     elif action.kind == "column":
-        view = f"-- dbkit migrate new rename-column {action.table} {action.old} {action.new}"
+        view = f"-- dbkit migrate new rename-column {action.table}.{quote(action.old)} {quote(action.new)}"
     yield Hazard(
         f"{action.kind} {where} is renamed to {action.new}: the running version still uses the old name",
         object=str(action.table),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from dbkit.postgres.ddl import deparse_node
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
@@ -36,8 +37,17 @@ def update_all(ctx: Context, action: a.Dml) -> Iterator[Hazard]:
             f"updates every row of {action.table} in one transaction",
             object=str(action.table),
             tables=(action.table,),
-            recipe=f"-- in batches: dbkit migrate backfill {action.table}",
+            recipe=f'-- in batches:\n--   dbkit migrate backfill --table {action.table} --set "{_assignments(ctx)}"',
         )
+
+
+def _assignments(ctx: Context) -> str:
+    """What the UPDATE sets, for a shell; dots where it takes more than the row itself."""
+    node = ctx.statement.node.update_stmt
+    if len(node.from_clause) or node.HasField("with_clause") or ctx.statement.kind != "update_stmt":
+        return "..."
+    written = deparse_node(update_stmt=node).partition(" SET ")[2].partition(" WHERE ")[0]
+    return written.replace("\\", "\\\\").replace('"', '\\"').replace("$", "\\$").replace("`", "\\`")
 
 
 def _small(ctx: Context, action: a.Dml) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
@@ -14,6 +15,9 @@ from dbkit.postgres.migrate.rules.declare import (
     also,
     hazard,
 )
+
+LONGEST: Final = 60_000.0
+"""Milliseconds; a lock_timeout beyond a minute is an outage in itself, since all others queue behind the wait."""
 
 
 @hazard(
@@ -43,21 +47,20 @@ def no_lock_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     `dbkit apply` and `dbkit migrate deploy` do that with retries.
 
     Not reported when: the table is new, the lock is SHARE UPDATE EXCLUSIVE or weaker, the form is CONCURRENTLY, or a
-    limit was set above. Reported once a file, at the first such statement. If the runner or the role sets it, switch
-    the rule off in the policy.
+    limit of a minute or less was set above. Reported once a file, at the first such statement. If the runner or the
+    role sets it, switch the rule off in the policy.
     """
     if ctx.warned_timeout or any(_online(x) for x in ctx.actions):
         return
     limit = ctx.session.milliseconds("lock_timeout")
-    if limit:
+    if limit and limit <= LONGEST:
         return
     for table, mode in ctx.locks:
         if mode >= Mode.SHARE and not ctx.fresh(table) and not _creates(ctx, table):
-            zero = ctx.session.setting("lock_timeout") is not None
             ctx.warned_timeout = True
+            held = f"lock_timeout is {limit / 1000:g} s" if limit is not None else "no lock_timeout is set"
             yield Hazard(
-                f"{'lock_timeout is 0' if zero else 'no lock_timeout is set'}: waiting for {mode.words} on {table}"
-                f" stops {mode.blocks} for as long as it takes",
+                f"{held}: waiting for {mode.words} on {table} stops {mode.blocks} for as long as it takes",
                 object=str(table),
                 recipe=f"SET {'LOCAL ' if ctx.sure else ''}lock_timeout = '2s';",
                 data={"lock": mode.words, "value": ctx.session.setting("lock_timeout")},

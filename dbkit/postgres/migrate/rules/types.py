@@ -339,9 +339,13 @@ def in_view(ctx: Context, action: a.AlterType | a.DropColumn) -> Iterator[Hazard
     Fix: drop the view, change the column and create the view again, in one transaction.
     """
     cascade = isinstance(action, a.DropColumn) and action.cascade
-    views = ctx.schema.views_on(action.table, action.column)
-    if views and not ctx.fresh(action.table):
-        names = ", ".join(str(v.name) for v in views)
+    if ctx.fresh(action.table):
+        return
+    table = ctx.schema.table(action.table)
+    users = [str(v.name) for v in ctx.schema.views_on(action.table, action.column)]
+    users += [f"generated column {c.name}" for c in table.columns.values() if action.column in c.reads] if table else []
+    if users:
+        names = ", ".join(users)
         verb = "drops" if cascade else "fails because of"
         yield Hazard(
             f"changing {action.table}.{action.column} {verb} {names}",
