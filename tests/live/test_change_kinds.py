@@ -24,6 +24,8 @@ def made(place, case):
                 f"insert into t (id, {columns}) values (%s{', %s' * len(case.old.columns)})",
                 [(n, *case.old.show(n)) for n in range(1, ROWS + 1)],
             )
+    if case.seed:
+        place.run(case.seed)
     place.change = place.new(case.kind, case.place, *case.words, **case.more)
     return place
 

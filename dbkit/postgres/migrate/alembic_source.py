@@ -215,8 +215,8 @@ def record(path: Path, function: Callable[[], object], parts: list[Part]) -> Non
             "output_buffer": io.StringIO(),
             "transactional_ddl": True,
             "literal_binds": True,
-            "dialect_opts": {"paramstyle": "named"},
         },
+        dialect_opts={"paramstyle": "named"},
     )
 
     def capture(words: str) -> None:

@@ -187,6 +187,9 @@ def due_back(connection: Connection, environment: Environment, name: str | None)
         moves = _last_deploy(connection, environment, applied)
     going = {m.revision.id for m in moves}
     for move in moves:
+        final = (move.revision.change or {}).get("final")
+        if final and move.revision.id in applied:
+            raise Refused(f"revision {move.revision.id} cannot be rolled back", why=str(final))
         above = [r for r in environment.revisions if r.id in applied - going and move.revision.id in r.after]
         if above and move.revision.id in applied:
             raise Refused(

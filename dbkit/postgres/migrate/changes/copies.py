@@ -13,7 +13,7 @@ from typing import Final
 
 from dbkit.postgres.catalog import quote, quoted
 from dbkit.postgres.migrate.changes import words
-from dbkit.postgres.migrate.changes.design import Block, Line, Refusals, alone, shorten, transaction
+from dbkit.postgres.migrate.changes.design import MAX_NAME, Block, Line, Refusals, alone, shorten, transaction
 from dbkit.postgres.migrate.changes.facts import Column, Constraint, Table, Trigger
 from dbkit.postgres.migrate.names import literal
 
@@ -22,6 +22,7 @@ from dbkit.postgres.migrate.names import literal
 class Copies:
     """Lines for each place of the two revisions."""
 
+    keep: bool = False
     beside: list[Line] = field(default_factory=list[Line])
     """In the transaction that adds the column."""
     online: list[Block] = field(default_factory=list[Block])
@@ -38,24 +39,24 @@ class Copies:
     """Other tables that contract locks: the parents of foreign keys."""
 
 
-def of(table: Table, mapping: Mapping[str, str], *, definitions: bool = True) -> Copies:
-    """The copies for old columns and their new names; without `definitions` types differ, so checks are not copied."""
-    made = Copies()
+def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copies:
+    """The copies for old columns and their new names; with `keep` they all end under the names they copy."""
+    made = Copies(keep=keep)
     for old, new in mapping.items():
         made.beside += _attributes(table, table.column(old), new)
     columns = set(mapping)
     for constraint in table.constraints:
-        if constraint.kind in "cf" and columns & set(constraint.columns) and (definitions or constraint.kind == "f"):
+        if constraint.kind in "cf" and columns & set(constraint.columns):
             _constraint(made, table, constraint, mapping)
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
-            temporary, final = _names(table, index.name, mapping)
+            temporary, final = _names(table, index.name, mapping, keep=keep)
             made.online += _index(table, words.index(index.definition, mapping, temporary), temporary)
             if temporary != final:
                 made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
     for item in table.statistics:
         if columns & set(item.columns):
-            temporary, final = _names(table, item.name, mapping)
+            temporary, final = _names(table, item.name, mapping, keep=keep)
             made.beside.append(Line(words.statistics(item.definition, mapping, item.schema, temporary)))
             made.before.append(Line(f"drop statistics if exists {quoted(item.schema, item.name)}"))
             made.undo.append(Line(f"drop statistics if exists {quoted(item.schema, temporary)}"))
@@ -128,7 +129,7 @@ def _attributes(table: Table, column: Column, new: str) -> list[Line]:
 def _constraint(
     made: Copies, table: Table, constraint: Constraint, mapping: Mapping[str, str], *, own: bool = False
 ) -> None:
-    temporary, final = (constraint.name,) * 2 if own else _names(table, constraint.name, mapping)
+    temporary, final = (constraint.name,) * 2 if own else _names(table, constraint.name, mapping, keep=made.keep)
     add = words.constraint(table.sql, constraint.definition, mapping, temporary)
     drop = f"alter table {table.sql} drop constraint if exists {quote(temporary)}"
     if constraint.kind == "f" and constraint.parent is not None:
@@ -213,13 +214,14 @@ def _renamed_back(line: Line) -> Line | None:
     return None
 
 
-def _names(table: Table, name: str, mapping: Mapping[str, str]) -> tuple[str, str]:
+def _names(table: Table, name: str, mapping: Mapping[str, str], *, keep: bool) -> tuple[str, str]:
     """The name the copy gets now, and the one it ends with."""
     final = name
-    for old, new in mapping.items():
-        final = final.replace(old, new)
+    for old, new in mapping.items() if not keep else ():
+        # As a word of the name: `users_name_idx` tells `name`, `renames` does not.
+        final = re.sub(rf"(?<![A-Za-z0-9]){re.escape(old)}(?![A-Za-z0-9])", lambda _, n=new: n, final)
     taken = {i.name for i in table.indexes} | {c.name for c in table.constraints} | {s.name for s in table.statistics}
-    if len(final.encode()) > 63 or (final != name and final in taken):
+    if len(final.encode()) > MAX_NAME or (final != name and final in taken):
         final = name
     if final != name:
         return final, final

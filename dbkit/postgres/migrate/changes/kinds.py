@@ -9,7 +9,7 @@ from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate.changes import facts, rename_column, words
+from dbkit.postgres.migrate.changes import change_type, facts, rename_column, words
 from dbkit.postgres.migrate.changes.design import Design
 from dbkit.postgres.migrate.changes.facts import Table
 
@@ -56,7 +56,22 @@ def _rename_column(wish: Wish) -> Design:
     return rename_column.design(wish.table, wish.column, bare(wish.words[0]), wish.accepted)
 
 
-_ALL: Final = (Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, words=1),)
+def _change_type(wish: Wish) -> Design:
+    name = wish.options.get("name")
+    return change_type.design(
+        wish.connection, wish.table, wish.column, wish.words[0], name=bare(name) if name else None,
+        using=wish.options.get("using"), back=wish.back.get(wish.column), accepted=wish.accepted,
+    )  # fmt: skip
+
+
+_ALL: Final = (
+    Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, words=1),
+    Kind(
+        change_type.KIND, "TABLE.COLUMN TYPE [--using EXPR] [--name NEW_NAME [--back COLUMN=EXPR]]",
+        "change a column's type, keys and what points at them included", _change_type, words=1,
+        options=("using", "name", "back"),
+    ),
+)  # fmt: skip
 KINDS: Final[Mapping[str, Kind]] = {k.name: k for k in _ALL}
 
 

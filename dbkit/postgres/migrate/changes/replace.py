@@ -40,7 +40,7 @@ def design(
     """The two revisions. `forward` is an expression over the old column, `backward` one over the new."""
     required = (new,) if column.not_null else ()
     pair = Pair(table.schema, table.name, {new: forward}, {column.name: backward}, required, new)
-    copied = copies.of(table, {column.name: new}, definitions=kind == "rename-column")
+    copied = copies.of(table, {column.name: new})
     notes = copies.dependants(table, [column.name])
     return Design(
         id=f"{table.name}-{column.name}-{new}",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
-from typing import Any, cast
+from typing import Any, LiteralString, cast
+
+from psycopg import sql
 
 from dbkit.errors import UsageError
 from dbkit.postgres import ddl
+from dbkit.postgres.catalog import quote
 
 
 def expression(text: str, what: str) -> Any:
@@ -20,6 +24,16 @@ def expression(text: str, what: str) -> Any:
     if not plain or select is None or select.HasField("where_clause") or select.target_list[0].res_target.name:
         raise UsageError(f"{what} is not one expression: {text}")
     return select.target_list[0].res_target.val
+
+
+def trusted(text: str) -> sql.SQL:
+    """A piece of SQL that the grammar has read as one expression or type."""
+    return sql.SQL(cast(LiteralString, text))
+
+
+def slug(text: str) -> str:
+    """A text as part of an id: letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def columns_in(text: str, what: str) -> tuple[str, ...]:
@@ -68,8 +82,10 @@ def index(definition: str, mapping: Mapping[str, str], name: str) -> str:
     return _changed(definition, change)
 
 
-def constraint(table: str, definition: str, mapping: Mapping[str, str], name: str) -> str:
-    """ALTER TABLE ADD CONSTRAINT for the same constraint on renamed columns, not valid yet."""
+def constraint(
+    table: str, definition: str, mapping: Mapping[str, str], name: str, parent: Mapping[str, str] | None = None
+) -> str:
+    """ALTER TABLE ADD CONSTRAINT for the same constraint on renamed columns (and the parent's), not valid yet."""
 
     def change(node: Any) -> None:
         held = getattr(node.alter_table_stmt.cmds[0].alter_table_cmd, "def").constraint
@@ -77,9 +93,9 @@ def constraint(table: str, definition: str, mapping: Mapping[str, str], name: st
         held.initially_valid = False
         for key in (*held.keys, *held.fk_attrs):
             key.string.sval = mapping.get(key.string.sval, key.string.sval)
+        for key in held.pk_attrs:
+            key.string.sval = (parent or {}).get(key.string.sval, key.string.sval)
         _rename(held, mapping)
-
-    from dbkit.postgres.catalog import quote
 
     plain = definition.removesuffix(" NOT VALID")
     return _changed(f"alter table {table} add constraint {quote(name)} {plain}", change)

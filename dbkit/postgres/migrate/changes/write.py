@@ -120,6 +120,8 @@ def _contract(design: Design, script: Any) -> str:
         f"Run it when no application uses {gone or 'the old shape'} any more: `dbkit migrate contract` looks for that."
     ]
     change: dict[str, Json] = {"id": design.id, "kind": design.kind}
+    if design.final:
+        change["final"] = design.final
     if design.restore:
         change["fill"] = [_fill_data(f) for f in design.restore]
     return _text(
