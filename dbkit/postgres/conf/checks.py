@@ -84,6 +84,15 @@ def _date_style(name: str, value: str, _major: int) -> str:
     return f"{style}, {order}"
 
 
+def _clean_ascii(_name: str, value: str, major: int) -> str:
+    """Names shown in process titles: a byte that is not printable ASCII is shown in hex from 16 on, as `?` before."""
+    shown = ""
+    for byte in value.encode("utf-8", "surrogateescape"):
+        plain = 32 <= byte <= 126
+        shown += chr(byte) if plain else f"\\x{byte:02x}" if major >= 16 else "?"
+    return shown
+
+
 @cache
 def _zones() -> dict[str, str]:
     return {name.lower(): name for name in zoneinfo.available_timezones()}
@@ -115,4 +124,6 @@ _CHECKS: Final[dict[str, Callable[[str, str, int], str]]] = {
     "restrict_nonsystem_relation_kind": _words(lambda _: ("view", "foreign-table")),
     "debug_io_direct": _words(lambda _: ("data", "wal", "wal_init")),
     "log_connections": _log_connections,
+    "application_name": _clean_ascii,
+    "cluster_name": _clean_ascii,
 }

@@ -21,6 +21,8 @@ from dbkit.postgres.conf.lexer import Entry, read
 from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical
 
 MAX_DEPTH: Final = 10
+UNKNOWN: Final = "unrecognized configuration parameter"
+"""The server looks at syntax, then at names, then at values, and each stage only when the one before is clean."""
 MAX_BYTES: Final = 16 * 2**20
 """A larger file is no configuration; the server would read it, we say so instead of filling the memory."""
 
@@ -36,7 +38,9 @@ class Setting:
     parameter: Parameter | None
     """None for a name this version does not know, and for custom (dotted) names."""
     dead: bool = False
-    """A later entry of the same name wins; the server never looks at this one's value."""
+    """A later entry of the same name wins."""
+    unchecked: bool = False
+    """That later entry is spelt the same, in upper and lower case too: the server never looks at this one's value."""
     value: str | None = None
     """What pg_settings would show, in the base unit; None when the value is not taken."""
     error: str | None = None
@@ -66,7 +70,7 @@ class ConfFile:
     settings: tuple[Setting, ...]
     problems: tuple[Problem, ...]
     further: tuple[Problem, ...] = ()
-    """What the server would say next: after a syntax or include error it stops before it looks at names and values."""
+    """What the server would say next: after a syntax error it looks at no name, after a wrong name at no value."""
     notes: tuple[Problem, ...] = ()
     """What the server only logs, such as a file of include_if_exists that is not there."""
     contents: Mapping[str, bytes] = field(default_factory=dict[str, bytes], repr=False)
@@ -125,7 +129,10 @@ def read_file(
     if auto.name != path.name and auto.is_file():
         _read(reading, auto, _content(reading, auto), depth=0, chain=())
     settings, refused = _judge(_mark_dead(reading.settings), major)
-    first, further = (reading.problems, refused) if reading.problems else (refused, [])
+    unknown = [p for p in refused if p.message.startswith(UNKNOWN)]
+    stages = (reading.problems, unknown, [p for p in refused if p not in unknown])
+    first: list[Problem] = next((stage for stage in stages if stage), reading.problems)
+    further = [p for stage in stages if stage is not first for p in stage]
     return ConfFile(
         str(path), major, tuple(settings), tuple(first), tuple(further), tuple(reading.notes), reading.contents
     )
@@ -222,8 +229,13 @@ def _beside(path: Path, value: str) -> Path:
 
 
 def _mark_dead(settings: list[Setting]) -> list[Setting]:
+    """Earlier entries of a name are dead; the server skips only those spelt exactly as a later one (guc.c, strcmp)."""
     last = {s.name.lower(): position for position, s in enumerate(settings)}
-    return [s if last[s.name.lower()] == n else replace(s, dead=True) for n, s in enumerate(settings)]
+    spelt = {s.name: position for position, s in enumerate(settings)}
+    return [
+        replace(s, dead=last[s.name.lower()] != n, unchecked=spelt[s.name] != n and s.parameter is not None)
+        for n, s in enumerate(settings)
+    ]
 
 
 def _judge(settings: list[Setting], major: int) -> tuple[list[Setting], list[Problem]]:
@@ -231,7 +243,7 @@ def _judge(settings: list[Setting], major: int) -> tuple[list[Setting], list[Pro
     judged: list[Setting] = []
     refused: list[Problem] = []
     for setting in settings:
-        if setting.dead:
+        if setting.unchecked:
             judged.append(setting)
             continue
         value, error = _value(setting, major)
@@ -246,7 +258,7 @@ def _value(setting: Setting, major: int) -> tuple[str | None, str | None]:
     if parameter is None:
         if setting.custom:
             return setting.raw, None
-        return None, f'unrecognized configuration parameter "{setting.name}"'
+        return None, f'{UNKNOWN} "{setting.name}"'
     if parameter.context == "internal" or parameter.name.lower() in parameters.NOT_IN_FILE:
         return None, f'parameter "{parameter.name}" cannot be changed'
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,9 +58,10 @@ def scene_of(
     *,
     upgrade_to: int | None = None,
     managed: str | None = None,
+    overlay: Mapping[str, bytes] | None = None,
 ) -> Scene:
     """The file as a scene: what it sets, and the version's defaults for the rest. Raises UsageError."""
-    conf = read_file(file, major)
+    conf = read_file(file, major, overlay=overlay)
     mended = repair.repaired(conf, wanted.not_settings)
     held = {
         name: Held(parameter, parameter.boot or "")

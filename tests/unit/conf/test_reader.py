@@ -46,7 +46,8 @@ def conf(tmp_path, text, major=18):
         ("autovacuum_vacuum_cost_delay = 1500us", "autovacuum_vacuum_cost_delay", "1.5"),
         ("cluster_name = 'a#b'", "cluster_name", "a#b"),
         ("cluster_name = 'it''s'", "cluster_name", "it's"),
-        (r"cluster_name = '\101\t\''", "cluster_name", "A\t'"),
+        (r"cluster_name = '\101\''", "cluster_name", "A'"),
+        (r"event_source = '\101\t\''", "event_source", "A\t'"),
         ("work_mem = 2MB\r", "work_mem", "2048"),
         ("datestyle = 'iso, dmy'", "datestyle", "ISO, DMY"),
         ("timezone = 'utc'", "timezone", "UTC"),
@@ -121,10 +122,18 @@ def test_a_bom_becomes_part_of_the_first_name(tmp_path):
 
 
 def test_an_earlier_duplicate_is_never_looked_at(tmp_path):
-    held = conf(tmp_path, "work_mem = banana\nWORK_MEM = 2MB\n")
+    held = conf(tmp_path, "work_mem = banana\nwork_mem = 2MB\n")
     assert held.loads
     assert [s.dead for s in held.settings] == [True, False]
     assert held.occurrences()["work_mem"] == 2
+
+
+def test_an_earlier_duplicate_in_another_case_is_looked_at(tmp_path):
+    """Names are compared byte by byte when duplicates are skipped, though not when they are looked up."""
+    held = conf(tmp_path, "work_mem = banana\nWORK_MEM = 2MB\n")
+    assert not held.loads
+    assert [s.dead for s in held.settings] == [True, False]
+    assert held.value("work_mem") == "2048"
 
 
 def test_auto_conf_is_read_last(tmp_path):

@@ -1,0 +1,165 @@
+"""Our reader beside the real servers on generated files and values: the same entries, the same refusals, one meaning.
+
+`LONG_TESTS=1` runs ten thousand cases of each instead of a few hundred.
+"""
+
+import os
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dbkit.ephemeral import Unavailable
+from dbkit.ephemeral.postgres import start_postgres
+from dbkit.postgres.conf import parameters
+from dbkit.postgres.conf.checks import canonical_string
+from dbkit.postgres.conf.reader import read_file
+from dbkit.postgres.conf.values import InvalidValue, canonical
+from tests.fixtures.parts import missing
+
+CASES = 10_000 if os.environ.get("LONG_TESTS") else 150
+MANY = settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
+# Whether these are taken depends on the machine (libraries, locales, folders, zone data) or on the running server.
+MACHINE = {
+    "default_tablespace", "temp_tablespaces", "session_preload_libraries", "local_preload_libraries", "lc_messages",
+    "lc_monetary", "lc_numeric", "lc_time", "default_text_search_config", "default_table_access_method",
+    "dynamic_library_path", "jit_provider", "client_encoding", "timezone", "log_timezone", "timezone_abbreviations",
+    "search_path", "synchronous_standby_names", "session_authorization", "role", "transaction_isolation",
+    "transaction_read_only", "transaction_deferrable", "max_stack_depth", "wal_consistency_checking", "debug_io_direct",
+    "default_toast_compression", "wal_compression", "recovery_target", "recovery_target_time", "recovery_target_xid",
+    "recovery_target_lsn", "recovery_target_name", "recovery_target_timeline", "primary_slot_name", "io_method",
+    "log_destination", "effective_io_concurrency", "maintenance_io_concurrency", "temp_buffers", "ssl", "data_directory_mode",
+    "backtrace_functions", "xmlbinary", "is_superuser", "archive_library", "archive_command", "log_connections",
+    "restrict_nonsystem_relation_kind", "createrole_self_grant", "seed", "huge_pages", "unix_socket_permissions",
+    "synchronize_slots", "synchronized_standby_slots", "extension_control_path", "ssl_renegotiation_limit",
+    "vacuum_buffer_usage_limit", "tcp_keepalives_count", "tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_user_timeout", "statement_timeout", "transaction_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "commit_timestamp_buffers", "wal_buffers", "transaction_buffers", "subtransaction_buffers",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def own(pg_major):
+    try:
+        made = start_postgres(pg_major, sources=("embedded", "local"))
+    except Unavailable as error:
+        missing(f"postgres{pg_major}", " ".join(error.reason.split()))
+    with made as server:
+        with (server.directory / "postgresql.conf").open("a") as stream:
+            stream.write("include 'probe.conf'\n")
+        probe = server.directory / "probe.conf"
+        probe.write_bytes(b"")
+        probe.chmod(0o644)
+        with psycopg.connect(server.dsn, autocommit=True) as connection:
+            yield server, probe, connection
+
+
+def usable(major):
+    return sorted(
+        p.name
+        for p in parameters.load(major).values()
+        if p.context in ("user", "superuser", "sighup") and p.name.lower() not in MACHINE
+    )
+
+
+NUMBERS = st.one_of(
+    st.integers(-10, 5000).map(str),
+    st.sampled_from(["0x10", "010", "0", "-1", "1.5", ".5", "5.", "1e3", "+8", "0.1", "99999999999", "2147483647"]),
+    st.tuples(
+        st.sampled_from(["1", "8", "128", "1.5", "0.3", "30.1", "-1", "010", "0x10", "+2", " 4 "]),
+        st.sampled_from(["kB", "MB", "GB", "TB", "B", "mb", "KB", "ms", "s", "min", "h", "d", "us", "sec", "m", " MB"]),
+    ).map("".join),
+)
+WORDS = st.sampled_from(
+    "on off true false yes no t f y n o of ye tru ON Off none all ddl mod log notice warning debug error info "
+    "replica minimal logical hot_standby archive local remote_write scram-sha-256 md5 auto force_custom_plan hex escape "
+    "iso ISO,MDY sql postgres content document origin always base64 raw".split()
+)
+QUOTED = st.text(st.sampled_from("abzAZ09 _.,%'\\\t#-=/\"é"), max_size=8).map(lambda t: f"'{t}'")
+VALUES = st.one_of(NUMBERS, WORDS, QUOTED, st.builds("'{}'".format, NUMBERS), st.builds("'{}'".format, WORDS))
+
+
+@st.composite
+def files(draw, names):
+    lines = []
+    for _ in range(draw(st.integers(1, 6))):
+        name = draw(
+            st.sampled_from(names) | st.sampled_from(["nonsense", "a.b", "a.b.c", "1x", "work_mem", "sort_mem", "_x"])
+        )
+        if draw(st.integers(0, 4)) == 0:
+            name = name.upper()
+        between = draw(st.sampled_from([" = ", "=", " ", " =", "  ", " == ", ""]))
+        tail = draw(st.sampled_from(["", "", "", " # c", "#c", " -- c", ";", " x", "\t", "\r", "'"]))
+        lines.append(f"{draw(st.sampled_from(['', '', ' ', chr(9)]))}{name}{between}{draw(VALUES)}{tail}")
+    # A last line that ends too early and has no line feed is counted one too low by the server; we name the line itself.
+    return "\n".join(lines) + "\n"
+
+
+def test_generated_files_are_read_as_the_server_reads_them(own):
+    server, probe, connection = own
+    names = usable(server.major)
+
+    @MANY
+    @given(files(names))
+    def check(text):
+        probe.write_bytes(text.encode())
+        theirs = connection.execute(
+            "select sourceline, name, setting, error, applied from pg_file_settings"
+            " where sourcefile like '%probe.conf' order by seqno"
+        ).fetchall()
+        mine = read_file(probe, server.major, auto_conf=probe.with_name("none"))
+        entries = [(line, name, raw) for line, name, raw, _, _ in theirs if name is not None]
+        syntax = [line for line, name, _, error, _ in theirs if name is None and error]
+        ours = [p.line for p in mine.problems if p.name is None]
+        assert ours[:1] == syntax  # the view gives a file up at its first syntax error, a start does not
+        end = syntax[0] if syntax else 10**9
+        assert [(s.line, s.name, s.raw) for s in mine.settings if s.line < end] == entries
+        if syntax:
+            return
+        refused = {line for line, name, _, error, _ in theirs if name and error}
+        judged = {p.line for p in mine.problems if p.name and not checked_elsewhere(p.name)}
+        assert judged == {n for n in refused if not checked_elsewhere(name_at(mine, n))}
+
+    check()
+
+
+def name_at(conf, line):
+    return next(s.name for s in conf.settings if s.line == line)
+
+
+def checked_elsewhere(name):
+    return name.lower() in MACHINE
+
+
+def test_generated_values_mean_what_the_server_takes_them_for(own):
+    server, _, connection = own
+    known = parameters.load(server.major)
+    names = sorted(
+        p.name for p in known.values() if p.context in ("user", "superuser") and p.name.lower() not in MACHINE
+    )  # fmt: skip
+    plain = st.one_of(NUMBERS, WORDS, st.text(st.sampled_from("abz09 ._,%-é"), max_size=6))
+
+    @MANY
+    @given(st.sampled_from(names), plain)
+    def check(name, value):
+        parameter = known[name.lower()]
+        try:
+            mine = (
+                canonical_string(name, value, server.major)
+                if parameter.kind == "string"
+                else canonical(parameter, value)
+            )
+        except InvalidValue:
+            mine = None
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute("select set_config(%s, %s, true)", [name, value])
+                row = connection.execute("select setting from pg_settings where name = %s", [name]).fetchone()
+                theirs = row[0]
+        except psycopg.Error:
+            theirs = None
+        if theirs is not None and mine is not None and parameter.kind == "real":
+            assert abs(float(theirs) - float(mine)) <= 1e-5 * max(1.0, abs(float(theirs)))
+        else:
+            assert mine == theirs, (name, value)
+
+    check()
