@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from dbkit.ephemeral.postgres import ADDRESS
+from tests.cli.test_ci_recipes import block, project, shell
+
+__all__ = ["project"]
 
 BEFORE = "create table t (id bigint generated always as identity primary key, a int, v varchar(10));\n"
 QUICK = ("--rows", "200")
@@ -316,6 +319,19 @@ def servers_of(pid):
         if target.endswith("/alive"):
             found.add(str(Path(target).parent))
     return found
+
+
+def test_the_recipe_of_the_page_works_as_written(project, db, on18):
+    db.psql("create table users (id bigint primary key, email text); analyze")
+    (project / "migrations" / "0000_old.sql").unlink()
+    (project / "queries.sql").write_text("select email from users where id = $1;\n")
+    (project / "next.sql").write_text("select id from users where email = $1;\n")
+    lines = block("Rehearsing in CI", "sh").splitlines()
+    for line in [x for x in lines if x and not x.startswith("#")]:
+        done = shell(line.replace("--window 30s", "--window 0"), project, PRODUCTION=db.dsn, **on18)
+        assert done.returncode == 0, done.stderr
+    assert "migrate.index-not-concurrent" in (project / "rehearsal.html").read_text()
+    assert "application-query-fails" in (project / "rehearsal.xml").read_text()
 
 
 def test_help_imports_no_driver(tmp_path):
