@@ -63,7 +63,8 @@ How it runs
   rows              tables are filled so that types, checks, keys, partitions and what pending migrations demand hold
   transactions      as the tool would: wrapped, statement by statement, or as one message; Alembic's autocommit_block
                     and transaction_per_migration count. A plain file is taken to be wrapped, unless it has its own
-                    BEGIN or holds a statement that refuses one; --no-assume-in-transaction says otherwise
+                    BEGIN or holds a statement that refuses one; --no-assume-in-transaction says otherwise.
+                    An Alembic revision that only runs online runs on the throw-away server; env.py never runs
   locks             read inside the transaction after each statement, and every millisecond from a second session.
                     A CONCURRENTLY form is held back by short locks of ours until its own are seen; that time is not
                     counted. ACCESS SHARE, and what nobody else can see yet, are left out
@@ -74,8 +75,8 @@ How it runs
 
 Predictions (--stats, from `dbkit migrate stats`)
   Each statement is timed at two sizes, twice, so that the fixed part is told from what grows. The interval covers the
-  spread of these times and whether rows or bytes decide. It holds for a machine as fast as this one with the table in
-  memory. --max-stall holds the predicted time under a lock against a budget; without --stats, the time seen.
+  spread of these times, whether rows or bytes decide, and how far production is from what was timed. It holds for a
+  machine as fast as this one with the table in memory. --max-stall holds the predicted time under a lock against a budget; without --stats, the time seen.
 
 Evidence
   Findings of lint are marked observed when the lock and the work they name were seen. Where lint and the server differ,

@@ -339,3 +339,36 @@ def test_help_imports_no_driver(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.stdout.rstrip().endswith("False")
     assert "dbkit migrate rehearse migrations/" in done.stdout
+
+
+ONLINE = """bind = op.get_bind()
+assert "a" in {c["name"] for c in sa.inspect(bind).get_columns("t")}
+op.add_column("t", sa.Column("b", sa.Integer))
+bind.execute(sa.text("update t set b = :n where id < 50"), {"n": 7})
+with op.get_context().autocommit_block():
+    op.create_index("i", "t", ["b"], postgresql_concurrently=True)
+op.alter_column("t", "a", nullable=False)"""
+
+
+def test_a_revision_that_only_runs_online_is_run_and_watched(tmp_path, on18):
+    alembic(tmp_path, "raise SystemExit('env.py must not run')\n", CREATE, ONLINE, "op.drop_column('t', 'a')")
+    done = rehearse("alembic.ini", "--pending", "2", "--format", "json", *QUICK, cwd=tmp_path, **on18)
+    report = json.loads(done.stdout)
+    rows = [(s["line"], s["sql"].split()[0].lower(), s["error"], s["locks"].get("t")) for s in report["statements"]]
+    assert rows == [
+        (10, "alter", None, "ACCESS EXCLUSIVE"),
+        (11, "update", None, "ACCESS EXCLUSIVE"),  # still held
+        (13, "create", None, "SHARE UPDATE EXCLUSIVE"),
+        (14, "alter", None, "ACCESS EXCLUSIVE"),
+        (8, "alter", None, "ACCESS EXCLUSIVE"),
+    ]
+    assert report["statements"][3]["scanned"] == ["t"]
+    assert report["statements"][3]["transaction"] == report["statements"][4]["transaction"]
+    assert not (tmp_path / "versions" / "__pycache__").exists()
+
+
+def test_history_that_only_runs_online_is_run(tmp_path, on18):
+    alembic(tmp_path, "", CREATE, 'op.get_bind().execute(sa.text("select 1"))\nop.add_column("t", sa.Column("b", sa.Integer))',
+            'op.drop_column("t", "b")')  # fmt: skip
+    done = rehearse("alembic.ini", "--format", "json", *QUICK, cwd=tmp_path, **on18)
+    assert [s["error"] for s in json.loads(done.stdout)["statements"]] == [None], done.stderr

@@ -176,9 +176,9 @@ def _render(revision: Any) -> Script:
             warnings.simplefilter("ignore")  # the revision's own deprecations are not our findings
             record(path, revision.module.upgrade, parts)
     except Exception as error:
-        problem = (_line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
+        problem = (line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
     except SystemExit as error:
-        problem = (_line_in(error, path), f"upgrade() exits: {error}")
+        problem = (line_in(error, path), f"upgrade() exits: {error}")
     for part in parts:
         part.last = ends.get(part.line, part.line)
     script.parts = tuple(parts)
@@ -223,7 +223,7 @@ def record(path: Path, function: Callable[[], object], parts: list[Part]) -> Non
         piece = words.strip().removesuffix(";").strip()
         if piece:
             control = _CONTROLS.get(piece.upper(), "")
-            parts.append(Part("" if control else piece + ";", _calling_line(path), control))
+            parts.append(Part("" if control else piece + ";", calling_line(path), control))
 
     def execute(construct: Any, options: Any = None, multiparams: Any = None, params: Any = None) -> None:
         del options
@@ -239,7 +239,7 @@ def record(path: Path, function: Callable[[], object], parts: list[Part]) -> Non
         function()
 
 
-def _calling_line(path: Path) -> int:
+def calling_line(path: Path) -> int:
     """The revision's line that is being executed: the innermost frame of its file."""
     frame = inspect.currentframe()
     wanted = str(path)
@@ -250,7 +250,8 @@ def _calling_line(path: Path) -> int:
     return 1
 
 
-def _line_in(error: BaseException, path: Path) -> int | None:
+def line_in(error: BaseException, path: Path) -> int | None:
+    """The revision's line from which an error came, if it came from there."""
     found: int | None = None
     for entry in traceback.extract_tb(error.__traceback__):
         with suppress(OSError):

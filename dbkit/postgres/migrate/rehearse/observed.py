@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import Name
+from dbkit.secrets import redact
+
+if TYPE_CHECKING:  # the rules' pages are printed without a driver
+    import psycopg
 
 MODES: Final = {"".join(w.title() for w in m.name.split("_")) + "Lock": m for m in Mode}
 """PostgreSQL's own names of the lock modes, as pg_locks shows them."""
@@ -103,3 +107,19 @@ class Stall:
     seconds: float
     statement: int
     start: float
+
+
+@dataclass(slots=True)
+class Stop:
+    """Where and why a rehearsal ended before its last statement."""
+
+    file: str
+    line: int
+    why: str
+
+
+def words(error: psycopg.Error) -> str:
+    """The server's sentence with its detail, on one line."""
+    text = error.diag.message_primary or str(error)
+    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
+    return redact(" ".join(f"{text}{detail}".split()))

@@ -2,7 +2,8 @@
 
 Time = fixed part + slope * rows. Two sizes tell the fixed part (parsing, catalogue, planning) from what grows with the
 table. Production rows may be wider or narrower than seeded ones: the truth lies between scaling by rows and scaling by
-bytes, which, with the spread of the repeated measurements, gives the interval. It holds for a machine as fast as this
+bytes, which, with the spread of the repeated measurements, gives the interval, which widens with the distance from what
+was measured. It holds for a machine as fast as this
 one with the table in memory; a cold table takes what its storage takes.
 """
 
@@ -20,6 +21,9 @@ from dbkit.postgres.migrate.stats import Stats, TableSize
 
 MARGIN: Final = 1.25
 """What a measurement of some milliseconds may be off by."""
+ABOVE: Final = 0.25
+BELOW: Final = 0.1
+"""What each doubling beyond the rehearsed size adds to the interval; tests/bench/bench_rehearsal.py shows how it fits."""
 _SORTED: Final = "index build"
 
 
@@ -100,10 +104,12 @@ def _scaled(runs: list[tuple[TableSize, float]], rows: int, wide: int, *, sorts:
     fixed, slope = at(median(at_small), median(at_large))
     slopes = [at(a, b)[1] for a in at_small for b in at_large]
     middle = math.sqrt(wider)
+    # The further from what was measured, the less is known: sorts and hashes spill to disk, caches are left behind.
+    doublings = math.log2(max(rows / max(large, 1), 1.0))
     return Prediction(
         fixed + slope * rows * middle * grow,
-        fixed + min(slopes) * rows * min(1.0, wider) / MARGIN,
-        fixed + max(slopes) * rows * max(1.0, wider) * grow * MARGIN,
+        fixed + min(slopes) * rows * min(1.0, wider) / (MARGIN * (1 + BELOW * doublings)),
+        fixed + max(slopes) * rows * max(1.0, wider) * grow * MARGIN * (1 + ABOVE * doublings),
     )
 
 

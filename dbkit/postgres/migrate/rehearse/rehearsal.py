@@ -19,9 +19,9 @@ from dbkit.postgres.migrate.rehearse import ground as grounds
 from dbkit.postgres.migrate.rehearse import mentions, predict, state, wishes
 from dbkit.postgres.migrate.rehearse.application import Application, Query
 from dbkit.postgres.migrate.rehearse.choose import Choice
-from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall
+from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall, Stop
 from dbkit.postgres.migrate.rehearse.probes import Probes
-from dbkit.postgres.migrate.rehearse.run import Runner, Stop
+from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.rehearse.seed import Seeder, Sown
 from dbkit.postgres.migrate.stats import Stats, TableSize
 

@@ -20,28 +20,18 @@ from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rehearse import notices, state
 from dbkit.postgres.migrate.rehearse.brakes import Brakes
 from dbkit.postgres.migrate.rehearse.clock import Clock
-from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation
+from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation, Stop, words
 from dbkit.postgres.migrate.rehearse.watch import Sighting, Watcher
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
 from dbkit.postgres.migrate.walk import Walk
-from dbkit.secrets import redact
 
 _UNSEEN: Final = frozenset("variable_set_stmt variable_show_stmt transaction_stmt".split())
 """Statements after which nothing is looked up: a query there would change what the next statement may do."""
 _OWN_TRANSACTIONS: Final = frozenset(("call_stmt", "do_stmt"))
 _EMPTY: Final = state.State({}, {}, {})
-
-
-@dataclass(slots=True)
-class Stop:
-    """Where and why a rehearsal ended before its last statement."""
-
-    file: str
-    line: int
-    why: str
 
 
 @dataclass(slots=True)
@@ -60,6 +50,8 @@ class Runner:
     holds: list[Hold] = field(default_factory=list[Hold])
     stop: Stop | None = None
     notes: list[str] = field(default_factory=list[str])
+    send: Callable[[str], object] | None = None
+    """Sends a statement another way than by its text (a revision that runs online brings its parameters)."""
     _lines: list[str] = field(default_factory=list[str])
     _visible: dict[int, Relation] = field(default_factory=dict[int, Relation])
     _taken: dict[str, tuple[Mode, float, int]] = field(default_factory=dict[str, tuple[Mode, float, int]])
@@ -87,12 +79,17 @@ class Runner:
     def _script(
         self, connection: psycopg.Connection, watcher: Watcher | None, script: Script, *, keep_open: bool
     ) -> None:
+        if script.kind == "alembic" and script.problems and script.path is not None:
+            from dbkit.postgres.migrate.rehearse.online import upgrade
+
+            upgrade(self, connection, watcher, script, keep_open=keep_open)
+            return
         parts, problems = parse(script)
         if problems or script.problems:
             first = problems[0] if problems else None
             line = first.line if first else script.problems[0][0] or 1
-            words = plain(first) if first else script.problems[0][1]
-            self._fail(connection, script.file, line, "", words)
+            why = plain(first) if first else script.problems[0][1]
+            self.fail(connection, script.file, line, "", why)
             return
         statements = [s for _, found in parts for s in found]
         wrap = Walk({}, Schema(), 15, None, self.assume).wrap(script, statements)
@@ -100,32 +97,34 @@ class Runner:
         wrapped = wrap is not Wrap.NO or one_message
         try:
             if wrapped:
-                self._open(connection)
+                self.open(connection)
             for part, found in parts:
                 if part is not None and part.control:
                     wrapped = part.control != "end"
-                    self._close(connection) if part.control == "end" else self._open(connection)
+                    self.close(connection) if part.control == "end" else self.open(connection)
                     continue
                 for position, statement in enumerate(found):
-                    self._statement(connection, watcher, script, part, statement)
+                    self.statement(connection, watcher, script, part, statement)
                     if self.stop is not None:
                         return
-                    if one_message and not self._inside(connection) and position < len(found) - 1:
-                        self._open(connection)  # the rest of the message is a new implicit transaction
+                    if one_message and not self.inside(connection) and position < len(found) - 1:
+                        self.open(connection)  # the rest of the message is a new implicit transaction
             if wrapped and not keep_open:
-                self._close(connection)
-            elif self._inside(connection) and not self._ours:
+                self.close(connection)
+            elif self.inside(connection) and not self._ours:
                 self.notes.append(f"{script.file} ends with its transaction open: rolled back, as the tool's exit does")
                 connection.execute("rollback")
                 self._ended()
         except psycopg.Error as error:
-            self._fail(connection, script.file, 1, "commit", _words(error), error.sqlstate or "")
+            self.fail(connection, script.file, 1, "commit", words(error), error.sqlstate or "")
 
-    def _inside(self, connection: psycopg.Connection) -> bool:
+    def inside(self, connection: psycopg.Connection) -> bool:
+        """Whether a transaction block is open."""
         return connection.info.transaction_status is not TransactionStatus.IDLE
 
-    def _open(self, connection: psycopg.Connection) -> None:
-        if not self._inside(connection):
+    def open(self, connection: psycopg.Connection) -> None:
+        """Begin a transaction as the tool does, unless one is open."""
+        if not self.inside(connection):
             self._ours = True
             self._begin(connection)
 
@@ -137,8 +136,9 @@ class Runner:
         self._taken.clear()
         connection.execute("begin")
 
-    def _close(self, connection: psycopg.Connection) -> None:
-        if self._inside(connection):
+    def close(self, connection: psycopg.Connection) -> None:
+        """Commit the open transaction, if there is one."""
+        if self.inside(connection):
             connection.execute("commit")
             self._ended()
 
@@ -156,7 +156,7 @@ class Runner:
         with self.clock.paused():
             self.between(len(self.seen))
 
-    def _fail(
+    def fail(
         self, connection: psycopg.Connection, file: str, line: int, sql: str, why: str, sqlstate: str = ""
     ) -> None:
         if not self.seen or (self.seen[-1].file, self.seen[-1].line, self.seen[-1].error) != (file, line, why):
@@ -164,11 +164,11 @@ class Runner:
             self.seen.append(Observation(file, line, sql, "", start=now, end=now, error=why, sqlstate=sqlstate))
         self.stop = Stop(file, line, why)
         with suppress(psycopg.Error):
-            if self._inside(connection):
+            if self.inside(connection):
                 connection.execute("rollback")
         self._ended()
 
-    def _statement(
+    def statement(
         self,
         connection: psycopg.Connection,
         watcher: Watcher | None,
@@ -185,7 +185,7 @@ class Runner:
             self._control(connection, seen, statement)
             return
         self.seen.append(seen)
-        inside = self._inside(connection)
+        inside = self.inside(connection)
         acts = read(statement)
         alone = not inside and (
             any(refuses_transaction(x) for x in acts) or statement.kind in _OWN_TRANSACTIONS or not self.watching
@@ -197,8 +197,8 @@ class Runner:
                 self._in_transaction(connection, watcher, seen, statement, own=not inside)
         except psycopg.Error as error:
             seen.end = self.clock.now()
-            seen.error, seen.sqlstate = _words(error), error.sqlstate or ""
-            self._fail(connection, script.file, line, statement.sql, seen.error)
+            seen.error, seen.sqlstate = words(error), error.sqlstate or ""
+            self.fail(connection, script.file, line, statement.sql, seen.error)
             if isinstance(error, errors.OperationalError) and connection.closed:
                 raise
 
@@ -206,20 +206,20 @@ class Runner:
         """BEGIN, COMMIT and the like, written in the script."""
         verb = next((x.verb for x in read(statement) if isinstance(x, a.Transaction)), "")
         if verb == "begin":
-            if not self._inside(connection):
+            if not self.inside(connection):
                 self._begin(connection)
             self._ours = False
             return
-        was = self._inside(connection)
+        was = self.inside(connection)
         try:
             connection.execute(cast(LiteralString, statement.sql))
         except psycopg.Error as error:
             self.seen.append(seen)
             seen.start = seen.end = self.clock.now()
-            seen.error, seen.sqlstate = _words(error), error.sqlstate or ""
-            self._fail(connection, seen.file, seen.line, statement.sql, seen.error)
+            seen.error, seen.sqlstate = words(error), error.sqlstate or ""
+            self.fail(connection, seen.file, seen.line, statement.sql, seen.error)
             return
-        if was and not self._inside(connection):
+        if was and not self.inside(connection):
             self._ended()
 
     def _in_transaction(
@@ -289,7 +289,10 @@ class Runner:
             watcher.begin(brakes)
         began = time.monotonic()
         try:
-            connection.execute(cast(LiteralString, seen.sql))
+            if self.send is not None:
+                self.send(seen.sql)
+            else:
+                connection.execute(cast(LiteralString, seen.sql))
         finally:
             ended = time.monotonic()
             sighting = watcher.end() if watcher is not None else Sighting()
@@ -343,9 +346,3 @@ class Runner:
         elif mode > held[0]:
             self.holds.append(Hold(name, held[0], held[1], since, held[2]))
             self._taken[name] = (mode, since, position)
-
-
-def _words(error: psycopg.Error) -> str:
-    text = error.diag.message_primary or str(error)
-    detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-    return redact(" ".join(f"{text}{detail}".split()))
