@@ -76,7 +76,8 @@ How it runs
 Predictions (--stats, from `dbkit migrate stats`)
   Each statement is timed at two sizes, twice, so that the fixed part is told from what grows. The interval covers the
   spread of these times, whether rows or bytes decide, and how far production is from what was timed. It holds for a
-  machine as fast as this one with the table in memory. --max-stall holds the predicted time under a lock against a budget; without --stats, the time seen.
+  machine as fast as this one with the table in memory. --max-stall holds the predicted time under a lock against a
+  budget; without --stats, the time seen.
 
 Evidence
   Findings of lint are marked observed when the lock and the work they name were seen. Where lint and the server differ,

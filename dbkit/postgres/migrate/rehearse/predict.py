@@ -2,9 +2,9 @@
 
 Time = fixed part + slope * rows. Two sizes tell the fixed part (parsing, catalogue, planning) from what grows with the
 table. Production rows may be wider or narrower than seeded ones: the truth lies between scaling by rows and scaling by
-bytes, which, with the spread of the repeated measurements, gives the interval, which widens with the distance from what
-was measured. It holds for a machine as fast as this
-one with the table in memory; a cold table takes what its storage takes.
+bytes, which, with the spread of the repeated measurements, gives the interval. It widens with the distance from what
+was measured. All of it holds for a machine as fast as this one with the table in memory; a cold table takes what its
+storage takes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MARGIN: Final = 1.25
 """What a measurement of some milliseconds may be off by."""
 ABOVE: Final = 0.25
 BELOW: Final = 0.1
-"""What each doubling beyond the rehearsed size adds to the interval; tests/bench/bench_rehearsal.py shows how it fits."""
+"""What each doubling beyond the rehearsed size adds to the interval; bench_rehearsal.py shows how it fits."""
 _SORTED: Final = "index build"
 
 
