@@ -9,13 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbkit.cli import output, targets
+from dbkit.cli import output
 from dbkit.cli.options import Config, Dsn, Format, OutputFormat, TargetNames
 from dbkit.errors import EXIT_UNREACHABLE, DbkitError, UsageError
 
 if TYPE_CHECKING:
+    from dbkit.pgbouncer.doctor import Examination as Pooler
+    from dbkit.postgres.doctor import Examination as Server
     from dbkit.settings import Settings, Target
 
+    Seen = Pooler | Server
+
+EXAMINED = ("postgres", "pgbouncer")
 LIBPQ = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE", "PGPASSFILE", "PGSSLMODE")
 SECRET = ("DBKIT_DSN", "PGPASSWORD")
 OWN = ("DBKIT_CONFIG", "DBKIT_POLICY", "DBKIT_DEBUG")
@@ -39,11 +44,15 @@ def doctor(
 
       dbkit doctor --dsn postgresql://dba@db/app --format json
     """
-    from dbkit.postgres.doctor import examine
-
     if fmt not in (Format.TEXT, Format.JSON):
         raise UsageError(f"doctor does not write {fmt.value}", hint="use --format text or json")
-    held, chosen = targets.postgres_targets([*(names or ()), *(target or ())], dsn, config)
+    from dbkit import settings
+
+    held = settings.load(config)
+    chosen = held.choose((*(names or ()), *(target or ())), dsn)
+    for one in chosen:
+        if one.engine not in EXAMINED:
+            raise UsageError(f"target {one.name!r} is {one.engine}, which doctor does not know yet")
     values = list(_configuration(held, chosen, dsn))
     failed: list[DbkitError] = []
     found: list[Mapping[str, object]] = []
@@ -51,7 +60,7 @@ def doctor(
         print("\n".join(f"{name} = {value}  ({source})" for name, value, source in values), end="\n\n")
     for one in chosen:
         try:
-            seen = examine(one)
+            seen = _examine(held, one)
         except DbkitError as error:
             failed.append(error)
             found.append({"target": one.name, "error": error.what, "why": error.why, "hint": error.hint})
@@ -68,6 +77,16 @@ def doctor(
         output.note("\n".join(error.lines()))
     if failed:
         raise typer.Exit(EXIT_UNREACHABLE)
+
+
+def _examine(held: Settings, one: Target) -> Seen:
+    if one.engine == "pgbouncer":
+        from dbkit.pgbouncer.doctor import examine as examine_pooler
+
+        return examine_pooler(one, held.directory / one.ini if one.ini else None)
+    from dbkit.postgres.doctor import examine
+
+    return examine(one)
 
 
 def _configuration(held: Settings, chosen: tuple[Target, ...], dsn: str | None) -> Iterator[tuple[str, str, str]]:

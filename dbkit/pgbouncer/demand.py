@@ -115,7 +115,7 @@ def _demand(scene: Scene, host: str, port: int, held: list[Pooled]) -> Demand:
     direct = tuple(
         Part(d.name, d.connections, f"{d.pool} x {d.instances} instances", True)
         for d in scene.connections.drivers
-        if d.through == "direct"
+        if d.calls(host, port)
     )
     return Demand(
         host=host,

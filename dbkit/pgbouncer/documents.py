@@ -123,6 +123,8 @@ class Driver(_Model):
     pool: int
     instances: int
     through: Literal["pooler", "direct"] = "pooler"
+    servers: tuple[str, ...] = ()
+    """With `direct`: the servers it calls, as host or host:port; none named means every one."""
     protocol_prepare: bool = True
     """Whether the driver prepares statements by protocol messages (psycopg 3, JDBC, asyncpg, Npgsql, pgx do)."""
     connect_timeout: float | None = None
@@ -135,6 +137,12 @@ class Driver(_Model):
     def connections(self) -> int:
         """All its connections when it is scaled out."""
         return self.pool * self.instances
+
+    def calls(self, host: str, port: int) -> bool:
+        """Whether it calls this server directly."""
+        return self.through == "direct" and (
+            not self.servers or host in self.servers or f"{host}:{port}" in self.servers
+        )
 
 
 class Connections(_Model):

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from dbkit.pgbouncer.rules import access, console, reading, reloading, sharing, sizes, timeouts
+from dbkit.pgbouncer.rules import (
+    access,
+    console,
+    drift,
+    fit,
+    misread,
+    network,
+    reading,
+    reloading,
+    sharing,
+    sizes,
+    timeouts,
+)
 from dbkit.rules import Rule
 
 POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
@@ -12,9 +24,9 @@ POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     reading.tls_incomplete,
     reading.section_reopened,
     reading.line_without_effect,
-    reading.value_misread,
-    reading.include_relative,
-    reading.fallback_broken,
+    misread.value_misread,
+    misread.include_relative,
+    misread.fallback_broken,
     reloading.reload_breaks,
     reloading.reload_changes,
     reloading.reload_ignores,
@@ -24,15 +36,15 @@ POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     access.auth_query_unsafe,
     access.password_in_file,
     access.userlist_weak,
-    access.client_plaintext,
-    access.server_unverified,
-    access.version_vulnerable,
+    network.client_plaintext,
+    network.server_unverified,
+    network.version_vulnerable,
     sizes.differs,
     sizes.pool_unbounded,
     sizes.pool_over_limit,
-    sizes.pool_over_server,
-    sizes.clients_over_limit,
-    sizes.file_descriptors,
+    fit.pool_over_server,
+    fit.clients_over_limit,
+    fit.file_descriptors,
     sharing.session_features,
     sharing.prepared_statements,
     sharing.startup_parameters,
@@ -49,5 +61,5 @@ POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     console.servers_idle,
     console.wait_average,
     console.database_paused,
-    console.config_drift,
+    drift.config_drift,
 )

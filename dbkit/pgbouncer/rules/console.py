@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbkit.model import Severity
-from dbkit.pgbouncer.live import Live, Pool, number
-from dbkit.pgbouncer.rules.declare import Blind, Edit, Limits, Verdict, pooler_rule
+from dbkit.pgbouncer.live import Pool, number
+from dbkit.pgbouncer.rules.declare import Limits, Verdict, pooler_rule
+from dbkit.pgbouncer.rules.seen import live_of
 from dbkit.pgbouncer.scene import Pooled, Scene
 from dbkit.sizes import format_seconds
 
@@ -57,7 +58,7 @@ def clients_wait(scene: Scene, limits: WaitLimits) -> Iterator[Verdict]:
 
     See: pgbouncer.pool-over-server before raising a pool.
     """
-    for pool in _live(scene).pools:
+    for pool in live_of(scene).pools:
         if pool.waiting and pool.maxwait >= limits.warn_seconds:
             yield Verdict(
                 f"{pool.waiting} clients wait, the oldest for {format_seconds(pool.maxwait)}; "
@@ -70,7 +71,7 @@ def clients_wait(scene: Scene, limits: WaitLimits) -> Iterator[Verdict]:
 
 
 def _why_waiting(scene: Scene, pool: Pool) -> str:
-    row = next((r for r in _live(scene).databases if r.get("name") == pool.database), None)
+    row = next((r for r in live_of(scene).databases if r.get("name") == pool.database), None)
     if row is not None and (number(row, "paused") or number(row, "disabled")):
         return f"RESUME {pool.database}; and ENABLE it, if it is disabled"
     if row is not None and 0 < number(row, "max_connections") <= number(row, "current_connections"):
@@ -124,7 +125,7 @@ def pool_nearly_full(scene: Scene, limits: AvailableLimits) -> Iterator[Verdict]
 
     See: pgbouncer.clients-wait.
     """
-    for pool in _live(scene).pools:
+    for pool in live_of(scene).pools:
         held = _database(scene, pool.database)
         if held is None or held.pool_size <= 0:
             continue
@@ -177,7 +178,7 @@ def limits_nearly_reached(scene: Scene) -> Iterator[Verdict]:
 
     See: pgbouncer.clients-over-limit.
     """
-    live, bands = _live(scene), scene.connections.servers.bands
+    live, bands = live_of(scene), scene.connections.servers.bands
     clients = live.counts.get("used_clients", 0)
     held = [("max_client_conn", clients, scene.config.number("max_client_conn"), "clients are connected")]
     held += [
@@ -242,7 +243,7 @@ def servers_idle(scene: Scene, limits: IdleLimits) -> Iterator[Verdict]:
 
     See: pgbouncer.differs for min_pool_size.
     """
-    for pool in _live(scene).pools:
+    for pool in live_of(scene).pools:
         idle = pool.server_idle + pool.server_used
         if pool.waiting == 0 and idle >= limits.min_idle and 100 * idle >= limits.percent * pool.servers:
             yield Verdict(
@@ -291,7 +292,7 @@ def wait_average(scene: Scene, limits: AverageLimits) -> Iterator[Verdict]:
 
     See: https://www.pgbouncer.org/usage.html#show-stats
     """
-    for row in _live(scene).rows("stats"):
+    for row in live_of(scene).rows("stats"):
         waited = number(row, "avg_wait_time")
         if row.get("database") not in ("pgbouncer", None) and waited > limits.milliseconds * 1000:
             yield Verdict(
@@ -334,124 +335,11 @@ def database_paused(scene: Scene) -> Iterator[Verdict]:
 
     See: https://www.pgbouncer.org/usage.html#process-controlling-commands
     """
-    for row in _live(scene).databases:
+    for row in live_of(scene).databases:
         for column, command in (("paused", "RESUME"), ("disabled", "ENABLE")):
             if number(row, column):
                 name = row.get("name") or ""
                 yield Verdict(f"the database is {column}", name, hint=f"{command} {name}", key=column)
-
-
-@pooler_rule(
-    "config-drift",
-    "console",
-    Severity.WARN,
-    needs="console",
-    ok="What runs is what the file says",
-    bad="""
-    ;; show config: key=default_pool_size value=40 changeable=yes
-    [databases]
-    jobs = host=db
-    [pgbouncer]
-    default_pool_size = 25
-    """,
-    good="""
-    ;; show config: key=default_pool_size value=25 changeable=yes
-    [databases]
-    jobs = host=db
-    [pgbouncer]
-    default_pool_size = 25
-    """,
-)
-def config_drift(scene: Scene) -> Iterator[Verdict | Blind]:
-    """The running settings are not those of the file.
-
-    Why: somebody changed one with SET on the console, which the next RELOAD or restart loses; or the file was changed
-    and not loaded, which the next restart does at a moment nobody chose; or a RELOAD failed half-way.
-
-    Fix: write into the file what should hold, check it with --reload-check, then RELOAD.
-
-    Not reported when: the two agree. Defaults of paths, users and queries may differ by builder and are left out unless
-    the file gives them.
-
-    See: pgbouncer.reload-breaks.
-    """
-    if scene.ini is None:
-        yield Blind("no file to compare with: name it with --pgbouncer-ini, or as `ini` of the target")
-        return
-    live, ini = _live(scene), scene.ini
-    if not ini.loads:
-        yield Blind("the file would not load")
-        return
-    reloadable = live.reloadable
-    for name, running in live.values.items():
-        held = ini.value(name)
-        given = name in ini.effective
-        if held == running or name == "conffile" or (not given and _builders_own(scene, name)):
-            continue
-        later = "RELOAD" if reloadable.get(name) else "a restart"
-        source = "the file says" if given else "the default, which the file leaves, is"
-        yield Verdict(
-            f"{name} runs as {_shown(name, running)}, {source} {_shown(name, held)}; {later} would change it",
-            name,
-            location=scene.file_config.location(name) if scene.file_config else None,
-            edits=(Edit(name, running),) if given else (),
-            data={
-                "running": _shown(name, running),
-                "file": _shown(name, held),
-                "reloadable": bool(reloadable.get(name)),
-            },
-        )
-    yield from _databases_drift(scene, live)
-
-
-def _builders_own(scene: Scene, name: str) -> bool:
-    from dbkit.pgbouncer.ini import parameters
-
-    held = parameters.load(scene.config.version).get(name)
-    return held is None or held.kind in ("text", "auth_dbname") or held.default is None
-
-
-_GLOBAL = {
-    "pool_size": ("pool_size",),
-    "min_pool_size": ("min_pool_size",),
-    "reserve_pool_size": ("reserve_pool", "reserve_pool_size"),
-    "max_connections": ("max_db_connections",),
-}
-
-
-def _databases_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
-    ini = scene.ini
-    if ini is None:
-        return
-    running = {row.get("name") or "": row for row in live.databases}
-    listed = {d.name: d for d in ini.databases if d.name != "*"}
-    fallback = any(d.name == "*" for d in ini.databases)
-    for name, database in listed.items():
-        if name not in running:
-            yield Verdict(f"database {name} stands in the file and does not run: RELOAD would add it", name)
-            continue
-        shown = ini.shown(database)
-        row = running[name]
-        columns = {"reserve_pool_size": ("reserve_pool_size", "reserve_pool")}
-        for key, value in shown.items():
-            if key in _GLOBAL and database.number(*_GLOBAL[key]) is None:
-                continue  # the line does not give it, so it follows the global setting
-            found = next((row[c] for c in columns.get(key, (key,)) if c in row), None)
-            if found is not None and found != value and (found or value):
-                yield Verdict(
-                    f"{key} of database {name} runs as {found or 'none'}, the file says {value or 'none'}",
-                    name,
-                    key=key,
-                )
-    for name in running:
-        if name not in listed and not fallback:
-            yield Verdict(f"database {name} runs and does not stand in the file: RELOAD would remove it", name)
-
-
-def _live(scene: Scene) -> Live:
-    if scene.live is None:
-        raise AssertionError("a rule about the console needs one")
-    return scene.live
 
 
 def _named(pool: Pool) -> str:
@@ -460,9 +348,3 @@ def _named(pool: Pool) -> str:
 
 def _database(scene: Scene, name: str) -> Pooled | None:
     return next((d for d in scene.config.databases if d.name == name), None)
-
-
-def _shown(name: str, value: str) -> str:
-    from dbkit.secrets import redact
-
-    return "***" if name == "auth_ldap_options" else redact(value) or "empty"
