@@ -47,7 +47,48 @@ A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats
   policy = "policies/prod.yaml"
   replicas = ["prod-replica"]   # other targets whose index statistics count too
 
+  [targets.pool]
+  engine = "pgbouncer"          # its own keys: `dbkit explain pgbouncer`
+  dsn_env = "POOL_URL"
+
 A password in this file is an error: it would be copied, committed and logged.""",
+    "pgbouncer": """Auditing PgBouncer
+
+A file, with no pooler: what a daemon of 1.18 to 1.26 makes of it, and what is wrong with it.
+
+  dbkit audit --pgbouncer-ini pgbouncer.ini --pgbouncer-version 1.18
+  dbkit audit --pgbouncer-ini pgbouncer.ini --pg-conf postgresql.conf     # do its pools fit such a server?
+  dbkit audit --pgbouncer-ini pgbouncer.ini --fix fix.patch && patch pgbouncer.ini fix.patch
+
+A running one, as a user of stats_users (who needs a line in auth_file): queues, full pools, drift, and whether the
+pools fit the PostgreSQL servers behind it.
+
+  dbkit audit --dsn pgbouncer://monitoring@pooler:6432 --pgbouncer-ini /etc/pgbouncer/pgbouncer.ini
+  dbkit audit pool prod            # two targets of dbkit.toml: the pools are held against prod's max_connections
+
+  [targets.pool]
+  engine = "pgbouncer"
+  dsn_env = "POOL_URL"             # pgbouncer://monitoring@pooler:6432
+  ini = "/etc/pgbouncer/pgbouncer.ini"
+  servers = ["prod"]               # the PostgreSQL targets behind it
+  processes = 2                    # PgBouncer processes with this file, on all machines together
+  connections = "connections.yaml" # your own figures instead of the documents'
+
+Before RELOAD: --reload-check says what it would change, what it ignores until a restart, and where a mistake would
+stop it half-way, with keys after it falling back to their defaults. After RELOAD the same command finds nothing to
+change, and pgbouncer.config-drift passes.
+
+The sum for each physical server (host and port, not entry): users x (pool_size + reserve), at most max_db_connections,
+for each database, x processes, + clients that connect directly, against max_connections less the reserves. Users are
+counted in auth_file, where it stands beside pgbouncer.ini, or as `users` of connections.yaml says. Bands: S2 1.4.
+
+Figures: policies/connections.yaml (servers, processes, drivers), policies/pgbouncer.yaml (settings). Copy the first,
+write your own, and name it with --connections.
+
+Keys of a [databases] line: dbname host port user password auth_user client_encoding datestyle timezone pool_size
+min_pool_size reserve_pool max_db_connections pool_mode connect_query application_name; auth_dbname from 1.19,
+auth_query from 1.22, server_lifetime from 1.23, reserve_pool_size max_db_client_connections load_balance_hosts from
+1.24, query_wait_timeout from 1.26. The rules: `dbkit explain --list`.""",
     "rehearse": """Rehearsing migrations
 
 `dbkit migrate rehearse` runs pending migrations on a throw-away PostgreSQL and says what each statement did to the

@@ -24,7 +24,7 @@ from dbkit.cli.options import (
     TargetNames,
     Verbose,
 )
-from dbkit.errors import EXIT_UNREACHABLE, DbkitError
+from dbkit.errors import EXIT_UNREACHABLE, DbkitError, UsageError
 
 if TYPE_CHECKING:
     from dbkit.model import Report
@@ -107,6 +107,10 @@ def audit(
       dbkit audit --dsn postgresql://dba@db/app --select pg.index-invalid --fail-on warn
 
       dbkit audit prod --fix fix.json && dbkit apply fix.json -t prod
+
+      dbkit audit --pgbouncer-ini pgbouncer.ini --pgbouncer-version 1.18 --fix fix.patch
+
+      dbkit audit pool prod --reload-check
     """
     from dbkit import settings
     from dbkit.cli import audit_files, audit_live, audit_looks, audit_poolers, targets
@@ -130,6 +134,8 @@ def audit(
             flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini
         )
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
+    elif reload_check or connections or pgbouncer_version:
+        raise UsageError("no PgBouncer is looked at", hint="name a file with --pgbouncer-ini, or a pgbouncer target")
     if pg_conf is not None:
         rules = targets.policy_of(held, None, policy)
         flags.selection.validate()

@@ -19,6 +19,7 @@ from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.ini.reader import IniFile, read_file
 from dbkit.pgbouncer.ini.userlist import Userlist
 from dbkit.pgbouncer.live import Live, config_of
+from dbkit.pgbouncer.printable import line, printable
 from dbkit.pgbouncer.rules import POOLER_RULES
 from dbkit.pgbouncer.rules.declare import NEEDS, Blind, Edit, Verdict
 from dbkit.pgbouncer.scene import Config, Scene, of_file
@@ -112,7 +113,7 @@ def judge(scene: Scene, name: str, question: Question) -> Answer:
             finding = _finding(rule, verdict, name, question.policy)
             findings.append(finding)
             if verdict.edits:
-                edits[rule.id, verdict.object, verdict.key] = verdict.edits
+                edits[rule.id, finding.object, finding.key] = verdict.edits
         skipped += [Skipped(rule.id, name, b.reason) for b in blind]
         if not verdicts and not blind:
             passed.append(Passed(rule.id, name, rule.ok))
@@ -122,7 +123,7 @@ def judge(scene: Scene, name: str, question: Question) -> Answer:
         findings=tuple(findings),
         passed=tuple(passed),
         skipped=tuple(skipped),
-        extra={"files": [file_data(scene.ini)]} if scene.ini else {},
+        extra={"files": [printable(file_data(scene.ini))]} if scene.ini else {},
         exhibits=_exhibits(scene, name),
     )
     return Answer(report, scene, edits)
@@ -194,13 +195,13 @@ def _finding(rule: Rule[..., Any], verdict: Verdict, name: str, policy: Policy) 
         rule=rule.id,
         severity=severity,
         evidence=rule.evidence,
-        message=verdict.message,
+        message=line(verdict.message),
         target=name,
-        object=verdict.object,
+        object=line(verdict.object),
         location=_relative(verdict.location),
-        data=verdict.data,
+        data={k: printable(v) for k, v in verdict.data.items()},
         fix=_fix(verdict),
-        key=verdict.key,
+        key=line(verdict.key),
     )
 
 
@@ -212,8 +213,9 @@ def _fix(verdict: Verdict) -> Fix | None:
     if lines or dropped:
         head = ["[pgbouncer]"] if lines else []
         after = "; needs a restart" if verdict.restart else "; then RELOAD"
-        return Fix("ini", "\n".join([*head, *lines, *dropped, after]), safe=not verdict.restart)
-    return Fix("ini", verdict.hint) if verdict.hint else None
+        text = "\n".join([*head, *lines, *dropped, after])
+        return Fix("ini", line(text), safe=not verdict.restart)
+    return Fix("ini", line(verdict.hint)) if verdict.hint else None
 
 
 def _relative(place: Location | None) -> Location | None:

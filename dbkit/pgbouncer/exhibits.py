@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dbkit.exhibits import Bar, Stack, Table, Tone
 from dbkit.pgbouncer import demand
 from dbkit.pgbouncer.live import Live
+from dbkit.pgbouncer.printable import line
 from dbkit.pgbouncer.scene import Scene
 from dbkit.sizes import format_seconds
 
@@ -17,12 +18,13 @@ def connection_bars(scene: Scene, name: str) -> Iterator[Stack]:
     for held in demand.demands(scene):
         tone: Tone = {"refused": "bad", "over": "bad", "scale": "warn", "high": "warn"}.get(held.band(bands), "good")  # pyright: ignore[reportAssignmentType]
         parts = [
-            Bar(p.database, p.connections, f"{p.connections} ({p.how})", tone) for p in (*held.parts, *held.direct)
+            Bar(line(p.database), p.connections, f"{p.connections} ({p.how})", tone)
+            for p in (*held.parts, *held.direct)
         ]
         parts.append(Bar("reserved", held.reserved, f"{held.reserved} for superusers and the provider", "neutral"))
         source = f"as {held.facts.name} says" if held.facts else f"as {scene.connections.servers.origin} says"
         yield Stack(
-            title=f"{name}: connections of {held.place}",
+            title=f"{name}: connections of {line(held.place)}",
             unit="connections",
             parts=tuple(parts),
             capacity=held.max_connections,
@@ -38,7 +40,9 @@ def settings_table(scene: Scene, name: str) -> Table:
     for key, wanted in scene.documents.of(scene.config.version).items():
         value = scene.config.text(key)
         good = "yes" if wanted.accepts(value) else "no"
-        rows.append((key, value or "empty", wanted.document or str(wanted.want), wanted.range, good, wanted.origin))
+        rows.append(
+            (key, line(value) or "empty", wanted.document or str(wanted.want), wanted.range, good, wanted.origin)
+        )
     return Table(
         title=f"{name}: settings beside the documents",
         columns=("setting", "value", "documented", "accepted", "fits", "origin"),
