@@ -24,6 +24,7 @@ from dbkit.cli.backfill_options import (
     Rest,
     given,
 )
+from dbkit.cli.migrate_options import Migrations, VersionTable
 from dbkit.cli.options import (
     Config,
     DryRun,
@@ -63,10 +64,26 @@ class Triggers(StrEnum):
 
 
 def backfill(
-    table: Annotated[str, typer.Option("--table", help="The table, as schema.table.", metavar="NAME")],
+    change: Annotated[
+        str | None,
+        typer.Argument(help="A change's id, a revision of it, or its table.", metavar="[CHANGE]", show_default=False),
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every change that is expanded and not yet verified.")] = False,
+    table: Annotated[
+        str | None,
+        typer.Option(
+            "--table", help="Without a change: the table, as schema.table.", metavar="NAME", show_default=False
+        ),
+    ] = None,
     set_: Annotated[
-        str, typer.Option("--set", help="What to write: column = expression over the row, ...", metavar="SQL")
-    ],
+        str | None,
+        typer.Option(
+            "--set",
+            help="With --table: what to write, column = expression over the row, ...",
+            metavar="SQL",
+            show_default=False,
+        ),
+    ] = None,
     where: Annotated[
         str | None,
         typer.Option(
@@ -79,7 +96,11 @@ def backfill(
     workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Ranges filled side by side.")] = 1,
     by: Annotated[By, typer.Option("--by", help="Ranges of a unique key, or of pages (ctid).")] = By.AUTO,
     triggers: Annotated[
-        Triggers, typer.Option("--triggers", help="The table's own triggers on filled rows; auto: they fire.")
+        Triggers,
+        typer.Option(
+            "--triggers",
+            help="The table's own triggers on filled rows; auto: skipped for a change where possible.",
+        ),
     ] = Triggers.AUTO,
     stop_after: Annotated[
         str | None,
@@ -105,6 +126,8 @@ def backfill(
     target: TargetNames = None,
     dsn: Dsn = None,
     config: Config = None,
+    migrations: Migrations = None,
+    version_table: VersionTable = "alembic_version",
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,
@@ -114,10 +137,15 @@ def backfill(
 ) -> None:
     """Fill rows in small transactions, held back by what the server and its replicas can bear.
 
-    Each batch and its place are committed together: killed, cut off or out of disk, the same command goes on, and no
-    row is written twice. `dbkit job pause | resume | limit` steer it meanwhile. See `dbkit explain backfill`.
+    For a change that `dbkit migrate expand` has begun, or for a table by itself with --table and --set. Each batch and
+    its place are committed together: killed, cut off or out of disk, the same command goes on, and no row is written
+    twice. `dbkit job pause | resume | limit` steer it meanwhile. See `dbkit explain backfill`.
 
     Examples:
+
+      dbkit migrate backfill users-full_name-display_name -t prod
+
+      dbkit migrate backfill --all --workers 2 --max-lag 5s -t prod
 
       dbkit migrate backfill --table public.users --set "display_name = full_name" -t prod --yes
 
@@ -128,6 +156,7 @@ def backfill(
     """
     from dbkit.postgres.migrate.backfill import text
     from dbkit.postgres.migrate.backfill.job import Knobs
+    from dbkit.postgres.migrate.backfill.outline import outline
     from dbkit.sizes import parse_seconds
 
     texts = given(
@@ -149,22 +178,52 @@ def backfill(
     except ValueError as error:
         raise UsageError(f"--stop-after: {error}") from None
     knobs = Knobs(workers=workers, by=by.value, triggers=triggers.value, texts=texts, deadline=deadline)
-    spec = text.read(table, set_, where)
+    named = change is not None or all_
+    if named == (table is not None) or (change is not None and all_) or (table is None) != (set_ is None):
+        raise UsageError("name a change, or --all, or --table with --set", hint="`dbkit migrate status` lists changes")
+    if where is not None and table is None:
+        raise UsageError("--where goes with --table: the rows of a change are its own")
     _, chosen = targets.one_target(target, dsn, config)
-    shown = _outline(spec, chosen, knobs)
+    if table is not None and set_ is not None:
+        specs = [text.read(table, set_, where)]
+    else:
+        specs = _of_changes(change, chosen, migrations, version_table, quiet=quiet)
+    shown = "\n\n".join(outline(spec, chosen, knobs, ours=named) for spec in specs)
     if dry_run:
         print(shown)
         return
     output.note(shown, quiet=quiet)
-    targets.confirm(f"Fill {spec.schema}.{spec.table}?", yes=yes)
-    progress = targets.Progress(quiet=quiet)
-    from dbkit.postgres.migrate.backfill.run import fill
+    if not named:  # a change was reviewed as a revision; what is typed here was not
+        targets.confirm(f"Fill {specs[0].schema}.{specs[0].table}?", yes=yes)
+    finish(_fill(specs, chosen, knobs, ours=named, quiet=quiet), fmt=fmt, outputs=outputs, fail_on=fail_on)
 
+
+def _of_changes(
+    name: str | None, target: Target, migrations: Path | None, version_table: str, *, quiet: bool
+) -> list[BackfillSpec]:
+    from dbkit.postgres.migrate import revisions
+    from dbkit.postgres.migrate.backfill.due import due, names
+
+    changes = due(target, revisions.find(migrations, version_table=version_table), name)
+    output.note(f"to fill: {names(changes)}", quiet=quiet)
+    return [spec for change in changes for spec in change.backfills]
+
+
+def _fill(specs: list[BackfillSpec], target: Target, knobs: Knobs, *, ours: bool, quiet: bool) -> Filled:
+    """One after the other, in the order the change needs; the first that does not end well is the last."""
+    from dbkit.model import merge
+    from dbkit.postgres.migrate.backfill.run import Filled, fill
+
+    done: list[Filled] = []
+    progress = targets.Progress(quiet=quiet)
     try:
-        done = fill(spec, chosen, knobs, ours=False, progress=progress)
+        for spec in specs:
+            done.append(fill(spec, target, knobs, ours=ours, progress=progress))
+            if done[-1].error is not None:
+                break
     finally:
         progress.close()
-    finish(done, fmt=fmt, outputs=outputs, fail_on=fail_on)
+    return Filled(merge("migrate backfill", [d.report for d in done]), done[-1].error if done else None)
 
 
 def finish(done: Filled, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn) -> None:
@@ -173,9 +232,3 @@ def finish(done: Filled, *, fmt: Format, outputs: list[Path] | None, fail_on: Fa
     if done.error is not None:
         raise done.error
     raise typer.Exit(code)
-
-
-def _outline(spec: BackfillSpec, target: Target, knobs: Knobs) -> str:
-    from dbkit.postgres.migrate.backfill.outline import outline
-
-    return outline(spec, target, knobs, ours=False)

@@ -55,10 +55,31 @@ BackupCommand = Annotated[
     str | None,
     typer.Option("--backup-command", help="Run this first and go on only if it succeeds; no shell.", metavar="COMMAND"),
 ]
+Accept = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept",
+        help="What of the closed gate is accepted, by kind (observation) or itself (view:public.v); it is recorded.",
+        metavar="WHAT",
+    ),
+]
+Window = Annotated[
+    str, typer.Option("--window", help="How long nothing may have been seen to use the old shape.", metavar="TIME")
+]
 ChangeName = Annotated[
     str | None,
     typer.Argument(help="A change's id, a revision of it, or its table; default: all that is due.", metavar="[CHANGE]"),
 ]
+
+
+def seconds(flag: str, text: str) -> float:
+    """A duration of a flag. Raises UsageError naming it."""
+    from dbkit.sizes import parse_seconds
+
+    try:
+        return parse_seconds(text)
+    except ValueError as error:
+        raise UsageError(f"{flag}: {error}") from None
 
 
 def knobs(

@@ -9,6 +9,7 @@ import typer
 
 from dbkit.cli import output, targets
 from dbkit.cli.migrate_options import (
+    Accept,
     BackupCommand,
     BudgetOption,
     CancelBlockers,
@@ -19,7 +20,9 @@ from dbkit.cli.migrate_options import (
     Migrations,
     Patience,
     VersionTable,
+    Window,
     knobs,
+    seconds,
 )
 from dbkit.cli.options import (
     Config,
@@ -94,6 +97,8 @@ def contract(
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
     backup_command: BackupCommand = None,
+    accept: Accept = None,
+    window: Window = "1h",
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -105,7 +110,7 @@ def contract(
     fail_on: FailOnOption = FailOn.ERROR,
     quiet: Quiet = False,
 ) -> None:
-    """Take the old shape away, once every row is verified.
+    """Take the old shape away, once every row is verified and nothing uses it any more (`dbkit explain gate`).
 
     Examples:
 
@@ -116,8 +121,9 @@ def contract(
     from dbkit.postgres.migrate import deploy
 
     how = deploy.Options(
-        knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change, backup_command
-    )
+        knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change, backup_command,
+        tuple(accept or ()), seconds("--window", window),
+    )  # fmt: skip
     _run(deploy.contract, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
 
 

@@ -20,7 +20,8 @@ def status(
 ) -> None:
     """Show where each change stands, what is allowed next, and what keeps it from being done.
 
-    The phase is read from alembic_version and the catalogue: it is right whoever moved the database.
+    The phase is read from alembic_version and the catalogue: it is right whoever moved the database. What is seen to
+    use the old shape of a verified change is remembered in schema dbkit: contract waits until it has been quiet.
 
     Examples:
 

@@ -21,5 +21,11 @@ where l.lanname not in ('internal', 'c')
       and d.objid = p.oid
       and d.deptype = 'e'
   )
+  and not exists (
+    select
+    from pg_catalog.pg_trigger own
+    where own.tgfoid = p.oid
+      and own.tgname ~ '^[!~]dbkit_'
+  )
 group by p.oid, p.proname, l.lanname, p.prosrc
 order by 1

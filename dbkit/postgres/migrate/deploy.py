@@ -18,8 +18,8 @@ from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, TargetInfo
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
-from dbkit.postgres.migrate import backup, revisions
-from dbkit.postgres.migrate.changes import copies, facts, proof, standing
+from dbkit.postgres.migrate import backup, gate, revisions
+from dbkit.postgres.migrate.changes import proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
 from dbkit.postgres.migrate.executor.session import Done
@@ -38,6 +38,9 @@ class Options:
     change: str | None = None
     backup_command: str | None = None
     accept: tuple[str, ...] = ()
+    """What of the gate is accepted, by kind or by itself; recorded in dbkit.gate_accept."""
+    window: float = gate.WINDOW
+    """Seconds for which nothing may have been seen to use the old shape."""
     undo_failed: bool = True
     """Roll back an expand that failed, so that a pipeline leaves the database as it found it."""
 
@@ -134,7 +137,7 @@ def due_after(connection: Connection, environment: Environment, options: Options
             break
         change = known.get(revision.id)
         if change is not None:
-            refuse_unready(connection, change, options.accept)
+            refuse_unready(connection, change, options)
         found.append(Move(revision, UP))
         if wanted is not None and revision.id == wanted.contract:
             break
@@ -143,7 +146,7 @@ def due_after(connection: Connection, environment: Environment, options: Options
     return found
 
 
-def refuse_unready(connection: Connection, change: Change, accept: Sequence[str]) -> None:
+def refuse_unready(connection: Connection, change: Change, options: Options) -> None:
     """Raise Refused unless a change may be contracted now."""
     if change.phase not in (Phase.VERIFIED, Phase.CONTRACTING):
         raise Refused(
@@ -151,29 +154,13 @@ def refuse_unready(connection: Connection, change: Change, accept: Sequence[str]
             why=f"it is {change.phase.value}: not every row is proved to agree",
             hint=f"run `dbkit migrate backfill {change.id}` and `dbkit migrate verify {change.id}` first",
         )
-    blocked = [b for b in gate_of(connection, change) if b.what not in accept]
+    if change.phase is Phase.CONTRACTING:
+        return  # it was open when the contract began
+    blocked = gate.look(connection, change, accept=options.accept, window=options.window)
     if blocked:
         told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
-        raise Refused(f"the gate of {change.id} is closed", why=told, hint=blocked[0].hint)
-
-
-@dataclass(frozen=True, slots=True)
-class Blocked:
-    """What keeps a contract from running: the kind of thing, which one, and what to do."""
-
-    what: str
-    who: str
-    hint: str
-
-
-def gate_of(connection: Connection, change: Change) -> Sequence[Blocked]:
-    """What still rests on the old shape."""
-    if not change.old or not change.backfills:
-        return ()
-    table = facts.of_oid(connection, change.backfills[0].oid)
-    there = [c for c in change.old if table.has(c)]
-    hint = "make it again on the new column (`create or replace view`, `alter policy`)"
-    return [Blocked("dependant", told, hint) for told in copies.dependants(table, there)]
+        words = " ".join(dict.fromkeys(f"--accept {b.names[-1]}" for b in blocked[:3]))
+        raise Refused(f"the gate of {change.id} is closed", why=told, hint=f"{blocked[0].hint}; or {words}")
 
 
 def due_back(connection: Connection, environment: Environment, name: str | None) -> list[Move]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from dbkit.exhibits import Table
 from dbkit.model import Json, Report, TargetInfo
 from dbkit.postgres.connect import Connection, connect, fetch, server
-from dbkit.postgres.migrate import deploy, revisions
+from dbkit.postgres.migrate import gate, revisions
 from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.units import Unit, cut
@@ -122,7 +122,7 @@ def _blocks(
         ]
     if change.phase in (Phase.VERIFIED, Phase.CONTRACTING):
         before = [Block("an earlier revision", f"revision {r.id}", "it comes first in the chain") for r in ahead]
-        return [*before, *(Block(b.what, b.who, b.hint) for b in deploy.gate_of(connection, change))]
+        return [*before, *(Block(b.what, b.who, b.hint) for b in gate.look(connection, change))]
     if change.phase is Phase.EXPANDED:
         name = f"`dbkit migrate backfill {change.id}`, then `dbkit migrate verify {change.id}`"
         return [Block("rows that are not proved to agree", change.qualified, name)]
