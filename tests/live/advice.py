@@ -44,7 +44,7 @@ WORKLOAD: dict[str, str | None] = {
         "public.jobs (company_id, posted_at)",
     "select * from jobs where title ilike '%quantum%'": "public.jobs using gin (title public.gin_trgm_ops)",
     "select * from jobs where (posted_at, id) < ($1, $2) order by posted_at desc, id desc limit 20":
-        "public.jobs (posted_at)",
+        "public.jobs (posted_at, id)",
     "select * from applications where user_id = $1 order by created_at desc limit 10": "public.applications (user_id)",
     "select max(created_at) from applications where job_id = $1": "public.applications (job_id)",
     "select u.email from users u join applications a on a.user_id = u.id where a.job_id = $1":

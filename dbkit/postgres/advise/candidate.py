@@ -47,6 +47,8 @@ class Candidate:
     where_columns: tuple[str, ...] = ()
     free: int = 0
     """How many leading keys are compared with `=` and may change places."""
+    gamble: bool = False
+    """It gives the order and leaves out what the statement compares with `=`."""
     turned: bool = False
     """Its keys are in another order than the most selective first, for the sake of another statement."""
     group: tuple[int, ...] = ()
@@ -79,8 +81,6 @@ class Candidate:
 
     def words(self) -> str:
         """For a sentence: the keys, and what else is special."""
-        if self.wanted is not None:
-            return self.wanted.name
         return self.shape.removeprefix(self.table.qualified).strip()
 
 

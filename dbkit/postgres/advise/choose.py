@@ -21,6 +21,10 @@ DEAR: Final = 5.0
 """How much more an entry of an inverted index costs."""
 TOLERANCE: Final = 1.5
 """Two plans are about as cheap when one costs less than this many times the other, or both cost next to nothing."""
+NOTHING: Final = 30.0
+"""A handful of pages."""
+GAMBLE: Final = 3.0
+"""How much more an index must be worth that is read in order until enough rows happen to fit: it may be for long."""
 WIDER: Final = 0.01
 """Each column more counts so much: two that fit into the same bytes are no tie."""
 NOTICED: Final = 1.01
@@ -154,7 +158,7 @@ class Chooser:
         """Whether every query on the tables is about as cheap with the other candidates as with the chosen ones."""
         mine, theirs, places = frozenset(chosen), frozenset(other), set(tables)
         return all(
-            self.plan(n, theirs).cost <= max(self._bars.cost, TOLERANCE * self.plan(n, mine).cost)
+            self.plan(n, theirs).cost <= max(NOTHING, TOLERANCE * self.plan(n, mine).cost)
             for n, q in enumerate(self._queries)
             if q.tables & places and self.plan(n, mine).cost < q.before.cost
         )
@@ -194,7 +198,8 @@ class Chooser:
         """Its size; a partial index counts a little larger."""
         candidate = self._candidates[position]
         columns = len(candidate.keys) + len(candidate.included)
-        factor = (PARTIAL if candidate.where else 1.0) * (1 + WIDER * (columns + candidate.turned))
+        factor = (PARTIAL if candidate.where else 1.0) * (GAMBLE if candidate.gamble else 1.0)
+        factor *= 1 + WIDER * (columns + candidate.turned)
         return self._sizes.get(position, 0.0) * factor
 
     def _moves(self, pool: list[int]) -> list[tuple[int, ...]]:

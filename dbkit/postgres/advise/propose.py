@@ -99,6 +99,8 @@ def _orders(need: Need, facts: Facts, partial: Predicate | None) -> Iterator[Can
             keys = _without_repeats((*head, *tail))[:MAX_KEYS]
             if keys:
                 made = _tree(need.table, keys, min(len(head), len(keys)), partial)
+                if not head and even and order and tail[: len(order)] == order:
+                    made = replace(made, gamble=True)
                 yield made
                 if number < 2:
                     yield from _covering(made, need, facts)

@@ -179,8 +179,8 @@ def _exhibits(answer: Answer) -> Iterator[Exhibit]:
                 bar
                 for o, _ in top
                 for bar in (
-                    Bar(f"{_short(o.query.statement.text, 50)}: before", o.query.before.cost, tone="warn"),
-                    Bar(f"{_short(o.query.statement.text, 50)}: after", o.after.cost, tone="good"),
+                    _bar(o, "before", o.query.before.cost),
+                    _bar(o, "after", o.after.cost),
                 )
             ),
         )
@@ -191,6 +191,11 @@ def _exhibits(answer: Answer) -> Iterator[Exhibit]:
     notes.append("Costs are the planner's, for generic plans; no statement was executed.")
     notes += [f"{note[0].upper()}{note[1:]}." for note in answer.notes]
     yield Text("How this was found", " ".join(notes))
+
+
+def _bar(outcome: Outcome, when: str, cost: float) -> Bar:
+    label = f"{_short(outcome.query.statement.text, 50)}: {when}"
+    return Bar(label, cost, f"{cost:,.0f}", "warn" if when == "before" else "good")
 
 
 def _proposed(answer: Answer) -> Table:
