@@ -9,11 +9,9 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import bounds, formulas, recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, SCANS, also, hazard
+from dbkit.postgres.migrate.rules.declare import AX, BUILDS, ERROR, SCANS, also, hazard
 from dbkit.postgres.migrate.schema import Index, Table
 from dbkit.postgres.migrate.types import SqlType
-
-_AX = "ACCESS EXCLUSIVE"
 
 
 @hazard(
@@ -21,9 +19,9 @@ _AX = "ACCESS EXCLUSIVE"
     on=a.AttachPartition,
     category="lock",
     severity=ERROR,
-    lock=f"SHARE UPDATE EXCLUSIVE on the parent (from 12), {_AX} on the new and on the default partition",
+    lock=f"SHARE UPDATE EXCLUSIVE on the parent (from 12), {AX} on the new and on the default partition",
     cost=SCANS,
-    versions=f"{_AX} on the parent before 12",
+    versions=f"{AX} on the parent before 12",
     ok="Every partition is attached with its bounds proved before",
     bad="alter table m attach partition m1 for values from (0) to (100);",
     good="""
@@ -65,7 +63,7 @@ def attach(ctx: Context, action: a.AttachPartition) -> Iterator[Hazard]:
         recipe="\n".join(_proof(action.child, name, formula) for name, formula in missing),
         tables=tuple(scanned),
         evidence=ctx.evidence(*scanned),
-        data={"lock": _AX, "cost": SCANS},
+        data={"lock": AX, "cost": SCANS},
     )
 
 
@@ -143,7 +141,7 @@ def _proof(child: Name, table: Name, formula: formulas.Formula) -> str:
     on=a.AttachPartition,
     category="lock",
     severity=ERROR,
-    lock=f"{_AX} on the new partition, SHARE ROW EXCLUSIVE on tables it refers to",
+    lock=f"{AX} on the new partition, SHARE ROW EXCLUSIVE on tables it refers to",
     cost=BUILDS,
     ok="Every partition is attached with the indexes and foreign keys of its parent",
     bad="""
@@ -195,7 +193,7 @@ def attach_builds(ctx: Context, action: a.AttachPartition) -> Iterator[Hazard]:
             recipe="\n".join(steps),
             tables=(action.child,),
             evidence=Evidence.SCHEMA,
-            data={"lock": _AX, "cost": BUILDS if lacking else SCANS},
+            data={"lock": AX, "cost": BUILDS if lacking else SCANS},
         )
 
 

@@ -8,9 +8,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, also, hazard
-
-_AX = "ACCESS EXCLUSIVE"
+from dbkit.postgres.migrate.rules.declare import AX, BRIEF, ERROR, INFO, WARN, also, hazard
 
 
 @hazard(
@@ -18,7 +16,7 @@ _AX = "ACCESS EXCLUSIVE"
     on=(a.Rename, a.AlterEnum),
     category="compatibility",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="Nothing the application names is renamed",
     bad="alter table users rename column name to full_name;",
@@ -87,7 +85,7 @@ def rename(ctx: Context, action: a.Rename | a.AlterEnum) -> Iterator[Hazard]:
     on=a.SetSchema,
     category="compatibility",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="Nothing is moved to another schema",
     bad="alter table users set schema archive;",
@@ -110,7 +108,7 @@ def set_schema(ctx: Context, action: a.SetSchema) -> Iterator[Hazard]:
     on=a.DropNotNull,
     category="compatibility",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No column loses its NOT NULL",
     bad="alter table users alter column email drop not null;",
@@ -142,7 +140,7 @@ def drop_not_null(ctx: Context, action: a.DropNotNull) -> Iterator[Hazard]:
     on=a.SetDefault,
     category="compatibility",
     severity=INFO,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No column's default is changed or dropped",
     bad="alter table users alter column plan drop default;",
@@ -177,7 +175,7 @@ def default_changed(ctx: Context, action: a.SetDefault) -> Iterator[Hazard]:
     on=(a.RowSecurity, a.Policy, a.Privileges),
     category="compatibility",
     severity=INFO,
-    lock=f"{_AX} for row security",
+    lock=f"{AX} for row security",
     cost=BRIEF,
     ok="Nobody loses or gains access to rows",
     bad="alter table users enable row level security;",
@@ -254,7 +252,7 @@ def extension(ctx: Context, action: a.Extension) -> Iterator[Hazard]:
     on=a.ReplicaIdentity,
     category="compatibility",
     severity=INFO,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No table changes its replica identity",
     bad="alter table orders replica identity full;",

@@ -55,6 +55,7 @@ class RunEnd(Action):
 
 DISPATCH: Final[dict[type[Action], list[MigrationRule]]] = {}
 REWRITES, SCANS, BUILDS, BRIEF, NONE = "table rewrite", "table scan", "index build", "brief", "none"
+AX: Final = "ACCESS EXCLUSIVE"
 
 
 def hazard(

@@ -8,9 +8,7 @@ from typing import Final
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name
-from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, WARN, also, hazard
-
-_AX = "ACCESS EXCLUSIVE"
+from dbkit.postgres.migrate.rules.declare import AX, BRIEF, ERROR, INFO, WARN, also, hazard
 
 
 @hazard(
@@ -18,7 +16,7 @@ _AX = "ACCESS EXCLUSIVE"
     on=a.DropColumn,
     category="compatibility",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No column is dropped",
     bad="alter table users drop column name;",
@@ -57,7 +55,7 @@ _DROPS: Final = frozenset(
     on=a.Drop,
     category="compatibility",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No table is dropped",
     bad="drop table sessions;",
@@ -175,7 +173,7 @@ def dropped_and_created(ctx: Context, action: a.CreateTable) -> Iterator[Hazard]
     on=a.Drop,
     category="compatibility",
     severity=INFO,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No trigger, rule or policy is dropped",
     bad="drop trigger audit on orders;",
@@ -198,7 +196,7 @@ def drop_trigger(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
         yield Hazard(
             f"writes to {action.on} no longer do what {action.kind} {name} did",
             str(action.on),
-            data={"lock": _AX, "cost": BRIEF},
+            data={"lock": AX, "cost": BRIEF},
         )
 
 
@@ -207,7 +205,7 @@ def drop_trigger(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
     on=(a.DropConstraint, a.AlterConstraint),
     category="compatibility",
     severity=INFO,
-    lock=_AX,
+    lock=AX,
     cost=BRIEF,
     ok="No constraint is dropped or loosened",
     bad="alter table orders drop constraint positive;",

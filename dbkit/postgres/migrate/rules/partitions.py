@@ -9,6 +9,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.rules.declare import (
+    AX,
     BRIEF,
     ERROR,
     INFO,
@@ -18,15 +19,13 @@ from dbkit.postgres.migrate.rules.declare import (
     hazard,
 )
 
-_AX = "ACCESS EXCLUSIVE"
-
 
 @hazard(
     "migrate.detach-partition",
     on=a.DetachPartition,
     category="lock",
     severity=ERROR,
-    lock=f"{_AX} on the parent, the partition and the default partition",
+    lock=f"{AX} on the parent, the partition and the default partition",
     cost=BRIEF,
     versions="CONCURRENTLY from 14, not with a default partition",
     ok="Every partition is detached concurrently",
@@ -59,7 +58,7 @@ def detach(ctx: Context, action: a.DetachPartition) -> Iterator[Hazard]:
         recipe=rewrite.sql + ";" if rewrite else "SET lock_timeout = '500ms';  -- and retry",
         rewrite=rewrite,
         evidence=ctx.evidence(action.table),
-        data={"lock": _AX, "cost": BRIEF},
+        data={"lock": AX, "cost": BRIEF},
     )
 
 
@@ -68,7 +67,7 @@ def detach(ctx: Context, action: a.DetachPartition) -> Iterator[Hazard]:
     on=a.CreateTable,
     category="lock",
     severity=WARN,
-    lock=f"{_AX} on the parent and on the default partition",
+    lock=f"{AX} on the parent and on the default partition",
     cost=f"{BRIEF}; with a default partition, its {SCANS[6:]}",
     ok="Every partition is made beside its parent and then attached",
     bad="create table m1 partition of m for values from (0) to (100);",
@@ -102,7 +101,7 @@ def create_partition(ctx: Context, action: a.CreateTable) -> Iterator[Hazard]:
         f"ALTER TABLE {parent.sql} ATTACH PARTITION {action.table.sql} ...;",
         tables=(default,) if scan and default is not None else (),
         evidence=ctx.evidence(parent),
-        data={"lock": _AX, "cost": SCANS if scan else BRIEF},
+        data={"lock": AX, "cost": SCANS if scan else BRIEF},
     )
 
 
@@ -111,7 +110,7 @@ def create_partition(ctx: Context, action: a.CreateTable) -> Iterator[Hazard]:
     on=a.Drop,
     category="lock",
     severity=WARN,
-    lock=f"{_AX} on the parent and on the default partition",
+    lock=f"{AX} on the parent and on the default partition",
     cost=BRIEF,
     ok="No partition is dropped while it is attached",
     bad="""
@@ -148,7 +147,7 @@ def drop_partition(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
                 object=str(parent),
                 recipe=f"ALTER TABLE {parent.sql} DETACH PARTITION {name.sql} CONCURRENTLY;\nDROP TABLE {name.sql};",
                 evidence=Evidence.SCHEMA,
-                data={"lock": _AX, "cost": BRIEF},
+                data={"lock": AX, "cost": BRIEF},
             )
 
 
@@ -157,7 +156,7 @@ def drop_partition(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
     on=a.Inherit,
     category="policy",
     severity=INFO,
-    lock=f"{_AX} on the child, SHARE UPDATE EXCLUSIVE on the parent",
+    lock=f"{AX} on the child, SHARE UPDATE EXCLUSIVE on the parent",
     cost=BRIEF,
     ok="No table joins or leaves an inheritance tree",
     bad="alter table c inherit p;",

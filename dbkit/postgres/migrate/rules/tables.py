@@ -1,4 +1,4 @@
-"""Tables, partitions and materialized views: statements that lock, scan or copy a whole relation."""
+"""Tables: statements that lock, rewrite or copy a whole one."""
 
 from __future__ import annotations
 
@@ -6,21 +6,17 @@ from collections.abc import Iterator
 
 from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import (
-    BRIEF,
+    AX,
     ERROR,
-    INFO,
     REWRITES,
     WARN,
     also,
     hazard,
 )
-
-_AX = "ACCESS EXCLUSIVE"
 
 
 @hazard(
@@ -28,7 +24,7 @@ _AX = "ACCESS EXCLUSIVE"
     on=a.SetLogged,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=f"{REWRITES} and every index",
     ok="No table is switched between LOGGED and UNLOGGED",
     bad="alter table events set unlogged;",
@@ -57,7 +53,7 @@ def set_logged(ctx: Context, action: a.SetLogged) -> Iterator[Hazard]:
         " wait",
         object=str(action.table),
         tables=(action.table,),
-        data={"lock": _AX, "cost": REWRITES},
+        data={"lock": AX, "cost": REWRITES},
     )
 
 
@@ -66,7 +62,7 @@ def set_logged(ctx: Context, action: a.SetLogged) -> Iterator[Hazard]:
     on=a.SetTablespace,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost="copies the files",
     ok="No relation is moved to another tablespace",
     bad="alter table events set tablespace slow;",
@@ -86,7 +82,7 @@ def set_tablespace(ctx: Context, action: a.SetTablespace) -> Iterator[Hazard]:
             f"moving {action.table} to tablespace {action.tablespace} copies it while reads and writes wait",
             object=str(action.table),
             tables=(action.table,),
-            data={"lock": _AX, "cost": REWRITES},
+            data={"lock": AX, "cost": REWRITES},
         )
 
 
@@ -95,7 +91,7 @@ def set_tablespace(ctx: Context, action: a.SetTablespace) -> Iterator[Hazard]:
     on=a.SetAccessMethod,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=REWRITES,
     versions="from 15",
     ok="No table changes its access method",
@@ -121,7 +117,7 @@ def set_access_method(ctx: Context, action: a.SetAccessMethod) -> Iterator[Hazar
         f"SET ACCESS METHOD {action.method} writes {action.table} anew while reads and writes wait",
         object=str(action.table),
         tables=(action.table,),
-        data={"lock": _AX, "cost": REWRITES},
+        data={"lock": AX, "cost": REWRITES},
     )
 
 
@@ -130,7 +126,7 @@ def set_access_method(ctx: Context, action: a.SetAccessMethod) -> Iterator[Hazar
     on=(a.Vacuum, a.Cluster),
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=REWRITES,
     versions="REPACK (CONCURRENTLY) from 19",
     ok="No table is rewritten by VACUUM FULL or CLUSTER",
@@ -158,74 +154,8 @@ def vacuum_full(ctx: Context, action: a.Vacuum | a.Cluster) -> Iterator[Hazard]:
         f"{verb} writes {names} anew while reads and writes wait",
         object=str(tables[0]) if tables else "",
         tables=tables,
-        data={"lock": _AX, "cost": REWRITES},
+        data={"lock": AX, "cost": REWRITES},
     )
-
-
-@hazard(
-    "migrate.refresh-not-concurrent",
-    on=a.Refresh,
-    category="lock",
-    severity=ERROR,
-    lock=f"{_AX} on the view",
-    cost=REWRITES,
-    ok="Every materialized view is refreshed concurrently",
-    bad="refresh materialized view totals;",
-    good="refresh materialized view concurrently totals;",
-    known=also(
-        pgls="requireConcurrentRefreshMatview banBlockingRefreshMatview",
-        pgsafe="refresh-matview-non-concurrent",
-        eugene="E10",
-    ),
-)
-def refresh(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
-    """REFRESH MATERIALIZED VIEW without CONCURRENTLY stops every reader of the view until it is filled.
-
-    Why: it holds ACCESS EXCLUSIVE on the view while the query runs.
-
-    Fix: REFRESH ... CONCURRENTLY, which needs a unique index on plain columns without a condition.
-
-    Not reported when: the view was created by the same file, or is emptied WITH NO DATA.
-    """
-    if action.concurrently or ctx.fresh(action.view) or not action.with_data:
-        return
-    rewrite = recipes.refresh(ctx.statement.sql) if not ctx.inside else None
-    indexed = any(i.unique and not i.partial and all(i.columns) for i in ctx.schema.indexes_on(action.view))
-    yield Hazard(
-        f"readers of {action.view} wait until it is filled again",
-        object=str(action.view),
-        recipe=rewrite.sql + (";" if indexed else ";  -- needs a unique index on plain columns") if rewrite else "",
-        rewrite=rewrite if indexed else None,
-        tables=(action.view,),
-        data={"lock": _AX, "cost": REWRITES},
-    )
-
-
-@hazard(
-    "migrate.refresh-concurrent",
-    on=a.Refresh,
-    category="policy",
-    severity=INFO,
-    lock="EXCLUSIVE on the view",
-    cost="runs the query and compares",
-    ok="No materialized view is refreshed by a migration",
-    bad="refresh materialized view concurrently totals;",
-    good="select 1;",
-    known=also(pgls="concurrentRefreshMatviewLock warnRefreshMatviewConcurrent"),
-)
-def refresh_concurrent(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
-    """A concurrent refresh lets readers go on, but holds EXCLUSIVE: a second refresh waits, and it takes its time.
-
-    Why: the query runs into a temporary table that is then compared with the view.
-
-    Fix: run it outside the migration, as a job.
-    """
-    if action.concurrently:
-        yield Hazard(
-            f"{action.view} is locked with EXCLUSIVE while it refreshes: readers go on, other refreshes wait",
-            object=str(action.view),
-            data={"lock": "EXCLUSIVE", "cost": "query"},
-        )
 
 
 @hazard(
@@ -256,85 +186,6 @@ def lock_table(ctx: Context, action: a.LockTable) -> Iterator[Hazard]:
             " ends",
             object=str(tables[0]),
             data={"lock": mode.words},
-        )
-
-
-@hazard(
-    "migrate.drop-table-with-keys",
-    on=a.Drop,
-    category="policy",
-    severity=WARN,
-    lock=f"{_AX} on every table tied to it by a foreign key",
-    cost=BRIEF,
-    ok="No table is dropped while foreign keys tie it to others",
-    bad="""
-    -- before
-    create table p (id int primary key);
-    create table c (pid int references p (id));
-    -- migration
-    drop table c;
-    """,
-    good="""
-    -- before
-    create table p (id int primary key);
-    create table c (pid int);
-    -- migration
-    drop table c;
-    """,
-)
-def drop_with_keys(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
-    """Dropping a table that has or receives foreign keys locks the tables at the other ends.
-
-    Why: the keys' triggers sit on both sides; ACCESS EXCLUSIVE is taken on all of them in one transaction.
-
-    Fix: drop the foreign keys first, each in its own transaction, under a lock_timeout; then the table.
-    """
-    if action.kind != "table":
-        return
-    for name in action.names:
-        table = ctx.schema.table(name)
-        if table is None or ctx.fresh(name):
-            continue
-        others = {str(k.constraint.parent) for k in table.foreign_keys() if k.constraint.parent is not None}
-        others |= {str(t.name) for t, _ in ctx.schema.referencing(name)}
-        others.discard(str(name))
-        if others:
-            keys = "".join(f"ALTER TABLE {name.sql} DROP CONSTRAINT {quote(k.name)};\n" for k in table.foreign_keys())
-            yield Hazard(
-                f"dropping {name} locks {', '.join(sorted(others))} too, against reads and writes",
-                object=str(name),
-                recipe=f"{keys}DROP TABLE {name.sql};",
-                evidence=Evidence.SCHEMA,
-                data={"lock": _AX, "cost": BRIEF},
-            )
-
-
-@hazard(
-    "migrate.create-table-references",
-    on=a.CreateTable,
-    category="policy",
-    severity=INFO,
-    lock="SHARE ROW EXCLUSIVE on each referenced table",
-    cost=BRIEF,
-    ok="No new table locks several others through its foreign keys",
-    bad="create table orders (a int references shops (id), b int references people (id));",
-    good="create table orders (a int references shops (id), b int);",
-)
-def create_references(ctx: Context, action: a.CreateTable) -> Iterator[Hazard]:
-    """A new table with foreign keys to several tables locks all of them against writes at once, briefly.
-
-    Why: each key takes SHARE ROW EXCLUSIVE on its parent; waiting for the second while holding the first stalls both.
-
-    Fix: under a lock_timeout; or add the keys one by one in transactions of their own.
-    """
-    every = (*action.constraints, *(c for column in action.columns for c in column.constraints))
-    parents = {c.parent for c in every if c.parent is not None and not ctx.fresh(c.parent)}
-    parents.discard(action.table)
-    if len(parents) > 1:
-        yield Hazard(
-            f"creating {action.table} locks {', '.join(sorted(map(str, parents)))} against writes at once, briefly",
-            object=str(action.table),
-            data={"lock": "SHARE ROW EXCLUSIVE", "cost": BRIEF},
         )
 
 
@@ -376,38 +227,3 @@ def sequence_stays(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
             recipe=f"ALTER SEQUENCE {quote(f'{action.table.name}_{action.column}_seq'[:63])} AS bigint;",
             evidence=Evidence.SCHEMA,
         )
-
-
-@hazard(
-    "migrate.trigger-changed",
-    on=(a.CreateTrigger, a.ToggleTrigger, a.CreateRule),
-    category="policy",
-    severity=INFO,
-    lock=f"SHARE ROW EXCLUSIVE; a rule takes {_AX}",
-    cost=BRIEF,
-    ok="No trigger or rule of an existing table is made, enabled or disabled",
-    bad="alter table orders disable trigger all;",
-    good="comment on trigger t on orders is 'audit';",
-    known=also(
-        "ban-disable-trigger",
-        pgls="avoidCreateTrigger avoidEnableDisableTrigger banCreateTrigger banEnableDisableTrigger",
-        pgsafe="add-trigger",
-    ),
-)
-def trigger(ctx: Context, action: a.CreateTrigger | a.ToggleTrigger | a.CreateRule) -> Iterator[Hazard]:
-    """A trigger or rule changes what every write does, and waits for all writers to get its lock.
-
-    Why: SHARE ROW EXCLUSIVE waits for every writer in flight; a disabled trigger (foreign keys use them) lets wrong
-    rows in that nobody checks later.
-
-    Fix: under a lock_timeout; replace the trigger's function instead, which takes no table lock.
-    """
-    if ctx.fresh(action.table):
-        return
-    verb = "changing" if isinstance(action, a.ToggleTrigger) else "creating"
-    yield Hazard(
-        f"{verb} {'rule' if isinstance(action, a.CreateRule) else 'trigger'} {action.name or '(all)'} waits for every"
-        f" writer of {action.table} and changes what writes do",
-        object=str(action.table),
-        data={"lock": "SHARE ROW EXCLUSIVE", "cost": BRIEF},
-    )

@@ -1,4 +1,4 @@
-"""ALTER COLUMN ... TYPE: what is free, what scans, what rewrites; and domains, whose constraints reach every table."""
+"""ALTER COLUMN ... TYPE: what is free, what scans, what rewrites."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dbkit.postgres.migrate import expressions, recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import (
+    AX,
     BRIEF,
     BUILDS,
     ERROR,
@@ -22,9 +23,6 @@ from dbkit.postgres.migrate.rules.declare import (
 )
 from dbkit.postgres.migrate.schema import Column
 from dbkit.postgres.migrate.types import SqlType, TypeChange, always_free_from_text, change, keeps_index
-
-_AX = "ACCESS EXCLUSIVE"
-
 
 _UTC = frozenset({"utc", "gmt", "etc/utc", "etc/gmt", "0", "z", "zulu", "uct", "universal", "etc/universal", "etc/uct"})
 
@@ -88,7 +86,7 @@ def _between(ctx: Context, old: SqlType, new: SqlType) -> TypeChange:
     on=a.AlterType,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=f"{REWRITES} and every index",
     ok="No column changes its type by rewriting the table",
     bad="""
@@ -135,7 +133,7 @@ def rewrites(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
         recipe=recipes.shadow_column(action.table, action.column, str(action.type)),
         tables=(action.table,),
         evidence=Evidence.SCHEMA if old is not None else Evidence.TEXT,
-        data={"lock": _AX, "cost": REWRITES, "column": action.column, "from": str(old or ""), "to": str(action.type)},
+        data={"lock": AX, "cost": REWRITES, "column": action.column, "from": str(old or ""), "to": str(action.type)},
     )
 
 
@@ -144,7 +142,7 @@ def rewrites(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     on=a.AlterType,
     category="policy",
     severity=WARN,
-    lock=_AX,
+    lock=AX,
     cost=f"{BRIEF} or {REWRITES}",
     ok="Of every type change it is known what it costs",
     bad="alter table orders alter column note type text;",
@@ -195,7 +193,7 @@ def _collation_changes(action: a.AlterType, column: Column) -> bool:
     on=a.AlterType,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=BUILDS,
     ok="No free type change rebuilds an index",
     bad="""
@@ -244,7 +242,7 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
                 object=str(action.table),
                 tables=(action.table,),
                 evidence=Evidence.SCHEMA,
-                data={"lock": _AX, "cost": BUILDS, "index": index.name},
+                data={"lock": AX, "cost": BUILDS, "index": index.name},
             )
 
 
@@ -253,7 +251,7 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     on=a.AlterType,
     category="lock",
     severity=ERROR,
-    lock=_AX,
+    lock=AX,
     cost=SCANS,
     ok="No free type change runs a check again",
     bad="""
@@ -300,55 +298,10 @@ def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
                 f"{head} VALIDATE CONSTRAINT {name};",
                 tables=(action.table,),
                 evidence=Evidence.SCHEMA,
-                data={"lock": _AX, "cost": SCANS, "constraint": held.name},
+                data={"lock": AX, "cost": SCANS, "constraint": held.name},
             )
 
 
 def _changes(old: SqlType, action: a.AlterType, column: Column) -> bool:
     same = (old.name, old.mods, old.array) == (action.type.name, action.type.mods, action.type.array)
     return not same or _collation_changes(action, column)
-
-
-@hazard(
-    "migrate.column-in-view",
-    on=(a.AlterType, a.DropColumn),
-    category="compatibility",
-    severity=ERROR,
-    ok="No column is changed or dropped under a view that reads it",
-    bad="""
-    -- before
-    create table t (a int, b int);
-    create view v as select a from t;
-    -- migration
-    alter table t drop column a;
-    """,
-    good="""
-    -- before
-    create table t (a int, b int);
-    create view v as select a from t;
-    -- migration
-    alter table t drop column b;
-    """,
-)
-def in_view(ctx: Context, action: a.AlterType | a.DropColumn) -> Iterator[Hazard]:
-    """The statement fails because a view or a generated column reads the column.
-
-    Why: PostgreSQL refuses to change the type of a column that a view, rule, policy or generated column uses, and to
-    drop it without CASCADE, which would drop the view as well.
-
-    Fix: drop the view, change the column and create the view again, in one transaction.
-    """
-    cascade = isinstance(action, a.DropColumn) and action.cascade
-    if ctx.fresh(action.table):
-        return
-    table = ctx.schema.table(action.table)
-    users = [str(v.name) for v in ctx.schema.views_on(action.table, action.column)]
-    users += [f"generated column {c.name}" for c in table.columns.values() if action.column in c.reads] if table else []
-    if users:
-        names = ", ".join(users)
-        verb = "drops" if cascade else "fails because of"
-        yield Hazard(
-            f"changing {action.table}.{action.column} {verb} {names}",
-            object=str(action.table),
-            evidence=Evidence.SCHEMA,
-        )
