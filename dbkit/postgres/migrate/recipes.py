@@ -7,7 +7,7 @@ import re
 from dbkit.postgres.ddl import deparse_expression
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Rewrite
-from dbkit.postgres.migrate.evolve import auto_name, constraint_name
+from dbkit.postgres.migrate.given_names import auto_name, constraint_name
 from dbkit.postgres.migrate.names import Name, quote
 
 _INDEX = re.compile(r"\A(create\s+(?:unique\s+)?index)\b", re.IGNORECASE)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,9 +11,12 @@ from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import bodies
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context
-from dbkit.postgres.migrate.evolve import apply, constraint_name
+from dbkit.postgres.migrate.evolve import apply
+from dbkit.postgres.migrate.foresight import created_later
 from dbkit.postgres.migrate.found import Coverage, Found, parse, plain
+from dbkit.postgres.migrate.given_names import constraint_name
 from dbkit.postgres.migrate.locks import Mode, locks
+from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules.declare import (
     AddedKey,
@@ -133,36 +135,8 @@ class Walk:
             return False
         return any(refuses_transaction(x) for x in self._actions(statement))
 
-    def _later(
-        self, statements: list[ddl.Statement]
-    ) -> tuple[frozenset[tuple[str, str]], frozenset[tuple[tuple[str, str], str]]]:
-        """What the script creates somewhere: objects, and (table, name) of triggers, policies and constraints."""
-        if not any(s.kind in ("drop_stmt", "rename_stmt") or "drop" in s.sql[:200].lower() for s in statements):
-            return frozenset(), frozenset()
-        schema = self.schema
-        created: set[tuple[str, str]] = set()
-        attached: set[tuple[tuple[str, str], str]] = set()
-        makers: dict[type[a.Action], Callable[[Any], None]] = {
-            a.CreateView: lambda x: created.add(schema.key(x.name)),
-            a.CreateFunction: lambda x: created.add(schema.key(x.name)),
-            a.CreateType: lambda x: created.add(schema.key(x.name)),
-            a.CreateDomain: lambda x: created.add(schema.key(x.name)),
-            a.Sequence: lambda x: created.add(schema.key(x.name)),
-            a.CreateTrigger: lambda x: attached.add((schema.key(x.table), x.name)),
-            a.CreateRule: lambda x: attached.add((schema.key(x.table), x.name)),
-            a.Policy: lambda x: attached.add((schema.key(x.table), x.name)),
-            a.AddConstraint: lambda x: attached.add((schema.key(x.table), x.constraint.name)),
-        }
-        for statement in statements:
-            if statement.kind in _MAKES or statement.kind == "alter_table_stmt":
-                for action in self._actions(statement):
-                    make = makers.get(type(action))
-                    if make is not None:
-                        make(action)
-        return frozenset(created), frozenset(attached)
-
     def _context(self, script: Script, number: int, session: Session, statements: list[ddl.Statement]) -> Context:
-        created, attached = self._later(statements)
+        created, attached = created_later(self.schema, statements, self._actions)
         return Context(
             self.schema,
             session,
@@ -345,7 +319,7 @@ class Walk:
 _NOTHING: Final = ddl.Statement(ddl.Node(), "", "", 0, 0, 0)
 
 
-def _unborn(schema: Schema, table: a.Name, ctx: Context) -> bool:
+def _unborn(schema: Schema, table: Name, ctx: Context) -> bool:
     """A table the statement itself just dropped or made: nobody waits for it."""
     return any(isinstance(x, a.CreateTable) and schema.key(x.table) == schema.key(table) for x in ctx.actions)
 
@@ -365,12 +339,6 @@ def _calls_own(schema: Schema, statement: ddl.Statement) -> bool:
     return any(
         schema.key(call) in schema.functions for x in read(statement) if isinstance(x, a.Query) for call in x.calls
     )
-
-
-_MAKES: Final = frozenset(
-    "view_stmt create_function_stmt create_trig_stmt create_policy_stmt create_enum_stmt create_domain_stmt"
-    " create_table_as_stmt create_schema_stmt create_seq_stmt rule_stmt composite_type_stmt".split()
-)
 
 
 def _changes_rows(ctx: Context, action: a.Dml) -> bool:

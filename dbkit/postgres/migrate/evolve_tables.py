@@ -1,0 +1,242 @@
+"""Tables, columns, constraints and partitions of the known schema, changed as the server would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate import expressions
+from dbkit.postgres.migrate.given_names import constraint_name
+from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.schema import Column, HeldConstraint, Index, Schema, Table
+from dbkit.postgres.migrate.types import SERIALS, SqlType
+
+
+def _add_constraint(schema: Schema, table: Table, made: a.Constraint, born: int, block: int) -> None:
+    name = constraint_name(table.name.name, made)
+    if made.kind == "notnull":
+        for column in made.columns:
+            held = table.columns.setdefault(column, Column(column, born=born))
+            held.not_null = True if not made.not_valid else held.not_null
+    if made.kind in ("unique", "primary", "exclude"):
+        if made.index:
+            key = (table.name.schema or schema.search_path, made.index)
+            index = schema.indexes.get(key)
+            if index is not None:
+                made.columns = made.columns or index.columns
+                schema.drop_index(Name(table.name.schema, made.index))
+                index.name, index.constraint = name, name
+                schema.add_index(index)
+        else:
+            columns = (*made.columns,)
+            schema.add_index(
+                Index(name, table.name, columns, unique=made.kind != "exclude", born=born, constraint=name)
+            )
+        if made.kind == "primary":
+            for column in made.columns:
+                table.columns.setdefault(column, Column(column, born=born)).not_null = True
+    table.constraints[name] = HeldConstraint(name, made, not made.not_valid, born, block)
+
+
+def _column(schema: Schema, made: a.ColumnDef, born: int) -> Column:
+    kind = made.type
+    if kind.name in SERIALS and not kind.schema:
+        kind = SqlType(SERIALS[kind.name])
+    return Column(
+        made.name,
+        kind,
+        made.not_null,
+        has_default=made.default is not None or made.type.name in SERIALS,
+        generated=made.generated,
+        reads=expressions.columns(made.expression),
+        identity=bool(made.identity),
+        collation=made.collation,
+        born=born,
+    )
+
+
+def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) -> None:
+    existing = schema.table(action.table)
+    if existing is not None and action.if_not_exists and not existing.dropped:
+        return
+    table = Table(
+        action.table,
+        complete=not action.from_query,
+        kind="foreign table" if action.foreign else "table",
+        born=born,
+        partitioned=action.partition_key is not None,
+        partition_key=action.partition_key,
+        partition_of=action.partition_of,
+        bound=action.bound,
+        filled=action.filled,
+        unlogged=action.unlogged,
+        temporary=action.temporary,
+        access_method=action.access_method,
+    )
+    for source in (*action.likes, *action.parents, *((action.partition_of,) if action.partition_of else ())):
+        _inherit(schema, table, source, born, block)
+    for made in action.columns:
+        held = table.columns.get(made.name)
+        if held is None or made.type.name:
+            table.columns[made.name] = _column(schema, made, born)
+        elif made.not_null:
+            held.not_null = True
+    schema.tables[schema.key(action.table)] = table
+    for made in action.columns:
+        for constraint in made.constraints:
+            _add_constraint(schema, table, constraint, born, block)
+    for constraint in action.constraints:
+        # On a new table there is nothing to validate: NOT VALID is dropped by the server.
+        _add_constraint(schema, table, constraint, born, block)
+    for held_constraint in table.constraints.values():
+        held_constraint.validated = held_constraint.constraint.enforced
+    if action.partition_of is not None:
+        _attach(schema, action.partition_of, action.table, default=action.default_partition)
+
+
+def _inherit(schema: Schema, table: Table, source: Name, born: int, block: int) -> None:
+    found = schema.table(source)
+    if found is None or not found.complete:
+        table.complete = False
+    if found is None:
+        return
+    for column in found.columns.values():
+        copied = Column(column.name, column.type, column.not_null, collation=column.collation, born=born)
+        copied.has_default = column.has_default
+        table.columns[column.name] = copied
+    for held in found.constraints.values():
+        kind = held.constraint.kind
+        if (kind == "check" and not held.constraint.no_inherit) or (kind == "foreign" and table.partition_of == source):
+            table.constraints[held.name] = HeldConstraint(held.name, held.constraint, held.validated, born, block)
+
+
+def _attach(schema: Schema, parent: Name, child: Name, *, default: bool) -> None:
+    above = schema.partial(parent)
+    above.partitioned = True
+    above.partitions.append(child)
+    if default:
+        above.default_partition = child
+
+
+def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, block: int) -> None:
+    _attach(schema, action.table, action.child, default=action.default)
+    child = schema.partial(action.child)
+    child.partition_of, child.bound = action.table, action.bound
+
+
+def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, block: int) -> None:
+    above = schema.partial(action.table)
+    above.partitioned = True
+    above.partitions = [p for p in above.partitions if schema.key(p) != schema.key(action.child)]
+    if above.default_partition is not None and schema.key(above.default_partition) == schema.key(action.child):
+        above.default_partition = None
+    child = schema.partial(action.child)
+    child.partition_of, child.bound = None, None
+
+
+def _add_column(schema: Schema, action: a.AddColumn, born: int, block: int) -> None:
+    table = schema.partial(action.table)
+    if action.if_not_exists and action.column.name in table.columns:
+        return
+    table.columns[action.column.name] = _column(schema, action.column, born)
+    for constraint in action.column.constraints:
+        _add_constraint(schema, table, constraint, born, block)
+
+
+def _drop_column(schema: Schema, action: a.DropColumn, born: int, block: int) -> None:
+    table = schema.partial(action.table)
+    table.columns.pop(action.column, None)
+    for name in [n for n, c in table.constraints.items() if _uses(c.constraint, action.column)]:
+        del table.constraints[name]
+    for index in [i for i in schema.indexes_on(action.table) if action.column in i.columns or action.column in i.reads]:
+        schema.drop_index(Name(index.table.schema, index.name))
+
+
+def _uses(made: a.Constraint, column: str) -> bool:
+    return column in made.columns or column in expressions.columns(made.expression)
+
+
+def _known_column(schema: Schema, table: Name, column: str) -> Column:
+    held = schema.partial(table)
+    return held.columns.setdefault(column, Column(column))
+
+
+def _alter_type(schema: Schema, action: a.AlterType, born: int, block: int) -> None:
+    column = _known_column(schema, action.table, action.column)
+    column.type = action.type
+    column.collation = action.collation
+
+
+def _set_default(schema: Schema, action: a.SetDefault, born: int, block: int) -> None:
+    _known_column(schema, action.table, action.column).has_default = action.default is not None
+
+
+def _set_not_null(schema: Schema, action: a.SetNotNull, born: int, block: int) -> None:
+    _known_column(schema, action.table, action.column).not_null = True
+
+
+def _drop_not_null(schema: Schema, action: a.DropNotNull, born: int, block: int) -> None:
+    _known_column(schema, action.table, action.column).not_null = False
+
+
+def _column_setting(schema: Schema, action: a.ColumnSetting, born: int, block: int) -> None:
+    column = _known_column(schema, action.table, action.column)
+    if action.what.endswith("IDENTITY"):
+        column.identity = not action.what.startswith("DROP")
+    elif action.what == "DROP EXPRESSION":
+        column.generated = ""
+
+
+def _constrain(schema: Schema, action: a.AddConstraint, born: int, block: int) -> None:
+    _add_constraint(schema, schema.partial(action.table), action.constraint, born, block)
+
+
+def _validate(schema: Schema, action: a.ValidateConstraint, born: int, block: int) -> None:
+    held = schema.partial(action.table).constraints.get(action.name)
+    if held is not None:
+        held.validated = True
+        if held.constraint.kind == "notnull":
+            for column in held.constraint.columns:
+                _known_column(schema, action.table, column).not_null = True
+
+
+def _drop_constraint(schema: Schema, action: a.DropConstraint, born: int, block: int) -> None:
+    held = schema.partial(action.table).constraints.pop(action.name, None)
+    if held is not None and held.constraint.kind == "notnull":
+        for column in held.constraint.columns:
+            _known_column(schema, action.table, column).not_null = False
+    schema.drop_index(Name(action.table.schema, action.name))
+
+
+def _dml(schema: Schema, action: a.Dml, born: int, block: int) -> None:
+    if action.rows == 0 and action.verb in ("insert", "copy", "merge"):
+        schema.partial(action.table).filled = True
+
+
+def _set_logged(schema: Schema, action: a.SetLogged, born: int, block: int) -> None:
+    schema.partial(action.table).unlogged = not action.logged
+
+
+def _access_method(schema: Schema, action: a.SetAccessMethod, born: int, block: int) -> None:
+    schema.partial(action.table).access_method = action.method
+
+
+APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] = {
+    a.CreateTable: _create_table,
+    a.AddColumn: _add_column,
+    a.DropColumn: _drop_column,
+    a.AlterType: _alter_type,
+    a.SetDefault: _set_default,
+    a.SetNotNull: _set_not_null,
+    a.DropNotNull: _drop_not_null,
+    a.ColumnSetting: _column_setting,
+    a.AddConstraint: _constrain,
+    a.ValidateConstraint: _validate,
+    a.DropConstraint: _drop_constraint,
+    a.Dml: _dml,
+    a.SetLogged: _set_logged,
+    a.SetAccessMethod: _access_method,
+    a.AttachPartition: _attach_partition,
+    a.DetachPartition: _detach_partition,
+}

@@ -1,0 +1,123 @@
+"""Domains, types, views, functions and sequences, read into actions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate.names import of_range, of_strings
+from dbkit.postgres.migrate.reading_data import query_parts
+from dbkit.postgres.migrate.reading_options import option
+from dbkit.postgres.migrate.reading_tables import (
+    OBJECTS,
+    read_constraint,
+)
+from dbkit.postgres.migrate.types import read_type
+
+_DOMAIN_VERBS: Final = {
+    "T": "set-default",
+    "N": "drop-not-null",
+    "O": "set-not-null",
+    "C": "add-constraint",
+    "X": "drop-constraint",
+    "V": "validate",
+}
+
+
+def _domain(n: Any, d: str) -> list[a.Action]:
+    constraints: list[a.Constraint] = []
+    default = None
+    for wrapped in n.constraints:
+        item = wrapped.constraint
+        made = read_constraint(item, d)
+        if made:
+            constraints.append(made)
+        elif item.HasField("raw_expr"):
+            default = item.raw_expr
+    return [a.CreateDomain(of_strings(n.domainname, d), read_type(n.type_name), tuple(constraints), default)]
+
+
+def _alter_domain(n: Any, d: str) -> list[a.Action]:
+    definition = getattr(n, "def")
+    held = n.HasField("def") and definition.WhichOneof("node") == "constraint"
+    constraint = read_constraint(definition.constraint, d) if held else None
+    return [
+        a.AlterDomain(of_strings(n.type_name, d), _DOMAIN_VERBS.get(str(n.subtype), str(n.subtype)), constraint, n.name)
+    ]
+
+
+def _enum(n: Any, d: str) -> list[a.Action]:
+    return [a.CreateType(of_strings(n.type_name, d), "enum", tuple(v.string.sval for v in n.vals))]
+
+
+def _alter_enum(n: Any, d: str) -> list[a.Action]:
+    placed = bool(n.new_val_neighbor)
+    return [a.AlterEnum(of_strings(n.type_name, d), n.new_val, n.old_val, placed, n.skip_if_new_val_exists)]
+
+
+def _view(n: Any, d: str) -> list[a.Action]:
+    tables, columns, _ = query_parts(n.query, d)
+    return [a.CreateView(of_range(n.view, d), False, tables, columns, n.replace)]
+
+
+def _table_as(n: Any, d: str) -> list[a.Action]:
+    name = of_range(n.into.rel, d)
+    if OBJECTS[n.objtype] == "matview":
+        tables, columns, _ = query_parts(n.query, d)
+        return [a.CreateView(name, True, tables, columns, with_data=not n.into.skip_data)]
+    temporary = n.into.rel.relpersistence == "t"
+    return [
+        a.CreateTable(
+            name,
+            from_query=True,
+            filled=not n.into.skip_data,
+            if_not_exists=n.if_not_exists,
+            temporary=temporary,
+        )
+    ]
+
+
+def _function(n: Any, d: str) -> list[a.Action]:
+    language = option(n.options, "language")
+    volatility = option(n.options, "volatility")
+    body = option(n.options, "as")
+    text = body.arg.list.items[0].string.sval if body is not None and body.arg.WhichOneof("node") == "list" else ""
+    return [
+        a.CreateFunction(
+            of_strings(n.funcname, d),
+            language.arg.string.sval.lower() if language is not None else "sql",
+            text,
+            volatility.arg.string.sval if volatility is not None else "volatile",
+            n.replace,
+        )
+    ]
+
+
+def _sequence(n: Any, d: str, *, create: bool) -> list[a.Action]:
+    kind = option(n.options, "as")
+    owned = option(n.options, "owned_by")
+    return [
+        a.Sequence(
+            of_range(n.sequence, d),
+            create,
+            read_type(kind.arg.type_name).name if kind is not None else "",
+            tuple(i.string.sval for i in owned.arg.list.items) if owned is not None else (),
+            option(n.options, "restart") is not None,
+        )
+    ]
+
+
+READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
+    "create_domain_stmt": _domain,
+    "alter_domain_stmt": _alter_domain,
+    "create_enum_stmt": _enum,
+    "alter_enum_stmt": _alter_enum,
+    "view_stmt": _view,
+    "create_table_as_stmt": _table_as,
+    "create_function_stmt": _function,
+    "create_seq_stmt": lambda n, d: _sequence(n, d, create=True),
+    "alter_seq_stmt": lambda n, d: _sequence(n, d, create=False),
+    "composite_type_stmt": lambda n, d: [a.CreateType(of_range(n.typevar, d), "composite")],
+    "create_range_stmt": lambda n, d: [a.CreateType(of_strings(n.type_name, d), "range")],
+}
