@@ -106,7 +106,7 @@ order by 1, 2, 3
 """
 
 
-def test_a_table_of_several_files_has_its_length(pg, tmp_path):
+def test_a_table_of_several_files_has_its_length(tmp_path):
     file = tmp_path / "1"
     file.write_bytes(b"")
     stretch(file, 131072 * 2 + 5)
@@ -117,6 +117,7 @@ def test_a_table_of_several_files_has_its_length(pg, tmp_path):
     assert file.stat().st_size == 3 * 8192
 
 
+@pytest.mark.pg(18)
 def test_what_is_there_already_is_not_proposed(shop):
     shop.execute("create index on users (email)")
     shop.execute("create index on resumes (title, id) where is_primary")
@@ -127,6 +128,7 @@ def test_what_is_there_already_is_not_proposed(shop):
     assert shapes(ask(shop.dsn, *statements)) & {w for w in WORKLOAD.values() if w} <= {"public.applications (job_id)"}
 
 
+@pytest.mark.pg(18)
 def test_an_invalid_index_of_the_definition_is_rebuilt_not_doubled(shop):
     with shop.connect() as connection:
         connection.execute("create index broken on users (email)")
@@ -149,6 +151,7 @@ def test_an_index_that_a_proposal_makes_redundant_is_named(shop):
     assert [i.name for i in proposal.redundant] == ["jobs_company"]
 
 
+@pytest.mark.pg(18)
 def test_writing_is_named_and_so_are_updates_that_can_no_longer_be_hot(shop):
     shop.execute("insert into applications (user_id, job_id, status) values (1, 1, 'submitted')")
     until = time.monotonic() + 20
@@ -163,6 +166,7 @@ def test_writing_is_named_and_so_are_updates_that_can_no_longer_be_hot(shop):
     assert "can no longer be HOT" in proposal.verdict().message
 
 
+@pytest.mark.pg(18)
 def test_one_index_serves_several_statements(shop):
     answer = ask(
         shop.dsn,
@@ -173,6 +177,7 @@ def test_one_index_serves_several_statements(shop):
     assert shapes(answer) == {"public.applications (user_id)"}
 
 
+@pytest.mark.pg(18)
 def test_a_small_rest_of_columns_is_included_where_it_spares_the_table(shop):
     answer = ask(shop.dsn, "select sum(salary_min) from jobs where company_id between $1 and $2")
     assert shapes(answer) == {"public.jobs (company_id) include (salary_min)"}
@@ -186,11 +191,13 @@ def test_like_with_a_prefix_asks_for_the_operator_class_where_text_is_not_sorted
     assert shapes(answer) == {"public.users (email)" if plain[0][0] else "public.users (email text_pattern_ops)"}
 
 
+@pytest.mark.pg(18)
 def test_both_arms_of_an_or_get_their_index(shop):
     answer = ask(shop.dsn, "select * from users where email = $1 or full_name = $2")
     assert shapes(answer) == {"public.users (email)", "public.users (full_name)"}
 
 
+@pytest.mark.pg(18)
 def test_without_trigrams_the_extension_is_named(db):
     db.psql("create table t (x text); insert into t select md5(n::text) from generate_series(1, 30000) n; analyze t")
     answer = ask(db.dsn, "select * from t where x like '%abc%'")
@@ -198,6 +205,7 @@ def test_without_trigrams_the_extension_is_named(db):
     assert "create extension pg_trgm" in answer.lacks[0].reason
 
 
+@pytest.mark.pg(18)
 def test_a_function_that_is_not_immutable_is_said(db):
     db.psql(
         "create table t (c timestamptz); insert into t select now() - n * interval '1 min' from generate_series(1, 40000) n;"
@@ -231,6 +239,7 @@ def test_the_statistics_of_the_server_give_the_statements(shop):
     assert shapes(advise(from_address(shop.dsn), Question(min_calls=5))) == {"public.users (email)"}
 
 
+@pytest.mark.pg(18)
 def test_without_the_extension_the_way_to_get_it_is_said(db):
     with pytest.raises(UsageError, match="pg_stat_statements is not there") as raised:
         advise(from_address(db.dsn), Question())
@@ -238,6 +247,7 @@ def test_without_the_extension_the_way_to_get_it_is_said(db):
     assert "shared_preload_libraries" in str(raised.value.hint)
 
 
+@pytest.mark.pg(18)
 def test_an_extension_whose_library_is_not_loaded_is_told_apart(own_server):
     with own_server() as alone:
         dsn = alone.dsn_for("postgres")
@@ -260,6 +270,7 @@ def test_hidden_statements_and_hidden_tables_are_said(shop):
     assert answer.proposals == ()
 
 
+@pytest.mark.pg(18)
 def test_a_role_that_owns_nothing_gets_advice_by_reading(shop):
     role, dsn = shop.role()
     shop.execute(f"grant select on users to {role}".encode())
@@ -267,6 +278,7 @@ def test_a_role_that_owns_nothing_gets_advice_by_reading(shop):
     assert shapes(answer) == {"public.users (email)"}
 
 
+@pytest.mark.pg(18)
 def test_a_standby_advises_and_its_plan_says_that_it_cannot_be_compared(own_server, replica):
     from tests.live.advice import build
 
@@ -324,3 +336,41 @@ def test_strange_names_and_types(db):
         f"{table} (((doc ->> 'k'::text)::int))",
     }
     assert len(report.plan(answer).steps) == 5
+
+
+def test_what_the_copy_cannot_know_is_noted(db):
+    db.psql("""
+    create table t (a int, b int, tenant text);
+    insert into t select n % 1000, n % 1000, 'x' from generate_series(1, 30000) n;
+    create statistics t_a_b on a, b from t;
+    alter table t enable row level security;
+    analyze t;
+    """)
+    answer = ask(db.dsn, "select * from t where a = $1 and b = $2")
+    assert [n.partition(" has ")[2].split()[0] for n in answer.notes] == ["row-level", "extended"]
+    assert answer.proposals
+
+
+@pytest.mark.pg(18)
+def test_no_place_to_try_is_one_error_that_says_what_helps(shop, monkeypatch):
+    from dbkit.ephemeral import Unavailable
+    from dbkit.postgres.advise import emptycopy
+
+    def nowhere(*_, **__):
+        raise Unavailable("nothing is installed")
+
+    monkeypatch.setattr(emptycopy, "start_postgres", nowhere)
+    with pytest.raises(Unavailable, match="no place to try indexes of PostgreSQL 18") as raised:
+        ask(shop.dsn, "select * from users where email = $1")
+    assert "create extension hypopg" in raised.value.hint
+
+
+@pytest.mark.pg(15)
+def test_behind_a_pooler_a_copy_is_taken_and_hypopg_refused(shop, pgbouncer):
+    shop.execute("create extension hypopg")
+    dsn = pgbouncer(shop.server).dsn_for(shop.name)
+    answer = ask(dsn, "select * from users where email = $1")
+    assert answer.tried.startswith("an empty copy")
+    assert shapes(answer) == {"public.users (email)"}
+    with pytest.raises(UsageError, match="needs a direct connection"):
+        ask(dsn, "select * from users where email = $1", how="hypopg")

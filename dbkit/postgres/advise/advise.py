@@ -171,7 +171,7 @@ def _try(place: Ground, target: Target, held: Facts, work: Workload, question: Q
         lacks=tuple(lacks),
         untried=tuple(_untried(candidates, refused)),
         too_dear=tuple(choice.rejected),
-        notes=tuple(getattr(place, "notes", ())),
+        notes=tuple(place.notes),
     )
 
 

@@ -64,8 +64,7 @@ class EmptyCopy:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            server = start_postgres(self._facts.server.major, settings=SETTINGS, sources=("embedded", "local"))
-            stack.enter_context(server)
+            server = stack.enter_context(self._start())
             self._server: PostgresServer = server
             self.name = f"an empty copy on PostgreSQL {server.version_text} with the target's statistics"
             self._create()
@@ -92,6 +91,8 @@ class EmptyCopy:
         self._tables = [self._facts.relations[oid] for oid in sorted(seen | parts) if oid in self._facts.relations]
         self._import()
         self._resize()
+        for row in fetch(self._connection, assets.query("postgres/copy_limits"), self._names_of()):
+            self.notes.append(f"{row['tables']} {row['told']}")
 
     def plan(self, statement: Statement) -> Plan | str:
         """See Ground."""
@@ -136,6 +137,17 @@ class EmptyCopy:
         """The session on the copy."""
         return self._connection
 
+    def _start(self) -> PostgresServer:
+        major = self._facts.server.major
+        try:
+            return start_postgres(major, settings=SETTINGS, sources=("embedded", "local"))
+        except Unavailable as error:
+            raise Unavailable(
+                error.reason,
+                what=f"there is no place to try indexes of PostgreSQL {major}",
+                hint=f"create extension hypopg on the target, or install PostgreSQL {major} on this machine",
+            ) from None
+
     def _create(self) -> None:
         """A database that sorts text as the target does, or at least as far from byte order."""
         held = self._locale
@@ -172,16 +184,21 @@ class EmptyCopy:
         environment = {**os.environ, **({"PGPASSWORD": secrets["password"]} if "password" in secrets else {})}
         without = [f"--exclude-table={name}" for name in self._locale["unreadable"]]
         command = [str(program), *_DUMP, *without, "-d", conninfo.make_conninfo("", **parts)]
-        done = subprocess.run(
-            command, env=environment, capture_output=True, text=True, check=False, timeout=DUMP_SECONDS
-        )
-        if done.returncode:
-            raise Unavailable(
-                redact(" ".join(done.stderr.split())),
-                what=f"cannot copy the schema of {self._target.name}",
-                hint="create extension hypopg on the target: then no copy is needed",
+        try:
+            done = subprocess.run(
+                command, env=environment, capture_output=True, text=True, check=False, timeout=DUMP_SECONDS
             )
-        return done.stdout
+            why = redact(" ".join(done.stderr.split())) if done.returncode else ""
+        except subprocess.TimeoutExpired:
+            why = f"pg_dump was not done after {DUMP_SECONDS} s"
+        else:
+            if not done.returncode:
+                return done.stdout
+        raise Unavailable(
+            why,
+            what=f"cannot copy the schema of {self._target.name}",
+            hint="create extension hypopg on the target: then no copy is needed",
+        )
 
     def _load(self, script: str) -> None:
         program = self._server.binaries.program("psql") if self._server.binaries else Path("psql")

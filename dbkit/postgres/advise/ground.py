@@ -29,6 +29,11 @@ class Ground(Protocol):
         """In words: with what, on what."""
         ...
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What a reader should know of the place: where it is not as the target."""
+        ...
+
     def plan(self, statement: Statement) -> Plan | str:
         """The generic plan with the indexes in use, or the server's reason why there is none."""
         ...

@@ -25,6 +25,7 @@ class Hypothetical:
     def __init__(self, connection: Connection, facts: Facts) -> None:
         schema, version = facts.extensions["hypopg"]
         self.name = f"HypoPG {version} on the target"
+        self.notes: Sequence[str] = ()
         self._connection = connection
         self._schema = schema
         self._candidates: Sequence[Candidate] = ()

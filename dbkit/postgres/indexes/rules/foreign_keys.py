@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from dbkit.model import Severity
+from dbkit.postgres.indexes import naming
 from dbkit.postgres.indexes.rules import remedies
 from dbkit.postgres.indexes.rules.declare import Limits, Verdict, index_rule
 from dbkit.postgres.indexes.rules.scene import Scene
@@ -14,7 +15,6 @@ from dbkit.sizes import format_bytes
 if TYPE_CHECKING:
     from dbkit.postgres.catalog import ForeignKey, Index
 
-_MAX_NAME: Final = 63
 _LARGE_UNANALYZED: Final = 8 * 2**20
 
 
@@ -129,12 +129,5 @@ def _is_partitioned(scene: Scene, key: ForeignKey) -> bool:
 
 
 def _free_name(scene: Scene, key: ForeignKey) -> str:
-    """`table_column_idx`, cut to what PostgreSQL keeps, and numbered if it is taken."""
-    taken = {r.name for r in scene.relations if r.schema == key.table_schema}
-    base = "_".join((key.table_name, *key.columns))
-    for number in range(100):
-        suffix = f"_idx{number or ''}"
-        name = base.encode()[: _MAX_NAME - len(suffix)].decode(errors="ignore") + suffix
-        if name not in taken:
-            return name
-    return f"dbkit_{key.oid}_idx"
+    taken = (r.name for r in scene.relations if r.schema == key.table_schema)
+    return naming.free(key.table_name, key.columns, taken, spare="dbkit")
