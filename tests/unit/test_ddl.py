@@ -88,3 +88,22 @@ def test_a_body_of_statements_is_one_statement():
     statements, errors = ddl.parse_loosely(f"selec 1; {body}; select 3;")
     assert [s.kind for s in statements] == ["create_function_stmt", "select_stmt"]
     assert len(errors) == 1
+
+
+PIECES = st.sampled_from(
+    ["select 1", "selec", "alter table t ad x int", "select 'é;ü'", "/* ; */ select 2", "-- ;\nselect 3", "",
+     "create rule r as on insert to t do (select 1; select 2)", "select $$;$$", "do $x$ begin; end $x$", "\n\t", "(", ")", "begin"]
+)  # fmt: skip
+
+
+@given(st.lists(PIECES, max_size=12), st.sampled_from([";", ";\n", " ; -- é\n", ";\r\n"]))
+def test_whatever_is_wrong_places_are_those_of_the_text(pieces, between):
+    text = between.join(pieces)
+    statements, errors = ddl.parse_loosely(text)
+    raw, lines = text.encode(), text.split("\n")
+    for statement in statements:
+        assert raw[statement.start :].decode().startswith(statement.sql)
+        assert raw.count(b"\n", 0, statement.start) + 1 == statement.line
+    for error in errors:
+        assert 1 <= error.line <= len(lines)
+        assert 1 <= error.column <= len(lines[error.line - 1]) + 1

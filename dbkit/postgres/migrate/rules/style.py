@@ -103,7 +103,7 @@ def unqualified(ctx: Context, action: a.OnTable) -> Iterator[Hazard]:
 
     Fix: schema.table.
     """
-    if not action.table.schema:
+    if not action.table.schema and not (isinstance(action, a.CreateTable) and action.temporary):
         yield Hazard(f"{action.table} does not say its schema", str(action.table))
 
 
