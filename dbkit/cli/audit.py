@@ -97,6 +97,8 @@ def audit(
     """Hold targets against their policies; change nothing.
 
     PostgreSQL: indexes that are missing, invalid, doubled, unused, bloated, missing on foreign keys or undocumented.
+    PgBouncer: whether the file loads and what RELOAD would do, who gets in, queues, drift, and whether the pools fit
+    the servers behind them: `dbkit explain pgbouncer`.
     What passed and what could not be seen is part of the report. Several targets are looked at side by side; if one
     cannot be reached, the others are reported and the exit code is 3.
 
@@ -131,7 +133,7 @@ def audit(
     looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
     if poolers or alone:
         wishes = audit_poolers.PoolerFlags(
-            flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini
+            flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini, managed
         )
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
     elif reload_check or connections or pgbouncer_version:

@@ -32,6 +32,7 @@ class PoolerFlags:
     reload_check: bool = False
     version: str | None = None
     ini: Path | None = None
+    managed: str | None = None
 
 
 def looks(
@@ -118,10 +119,18 @@ def _question(flags: PoolerFlags, policy: Policy, held: Settings | None, one: Ta
     named = flags.connections
     if named is None and held is not None and one is not None and one.connections:
         named = held.directory / one.connections
+    figures = documents.connections(named)
+    if flags.managed is not None:
+        if flags.managed not in figures.servers.provider_reserved:
+            raise UsageError(
+                f"no reserve is known for the service {flags.managed!r}",
+                hint=f"known: {', '.join(figures.servers.provider_reserved) or 'none'}; add it to connections.yaml",
+            )
+        figures = figures.model_copy(update={"poolers": figures.poolers.model_copy(update={"provider": flags.managed})})
     return Question(
         policy,
         flags.selection,
-        documents.connections(named),
+        figures,
         own_figures=named is not None,
         processes=one.processes if one else None,
         reload_check=flags.reload_check,

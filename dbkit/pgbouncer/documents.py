@@ -7,9 +7,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dbkit import assets, yamlfile
 from dbkit.model import Severity
@@ -152,6 +152,14 @@ class Connections(_Model):
     servers: Servers
     poolers: Poolers = Poolers()
     drivers: tuple[Driver, ...] = ()
+
+    @model_validator(mode="after")
+    def _known_provider(self) -> Self:
+        known = self.servers.provider_reserved
+        if self.poolers.provider is not None and self.poolers.provider not in known:
+            held = ", ".join(known) or "none"
+            raise ValueError(f"provider {self.poolers.provider!r} has no entry in servers.provider_reserved ({held})")
+        return self
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -55,8 +56,10 @@ def _edited(ini: IniFile, edits: list[Edit]) -> dict[str, _Text]:
     texts: dict[str, _Text] = {}
     for edit in edits:
         if edit.at is not None and edit.at.line:
-            new = None if edit.line is None else f"{edit.line}\n"
-            _text(texts, edit.at.file).replaced[edit.at.line - 1] = new
+            text = _text(texts, edit.at.file)
+            head = _head(text.lines[edit.at.line - 1])
+            kept = f"{head}\n" if head else None
+            text.replaced[edit.at.line - 1] = kept if edit.line is None else f"{head}{edit.line}\n"
     done: set[str] = set()
     for edit in edits:
         if edit.at is None and edit.key not in done:
@@ -73,7 +76,7 @@ def _set(texts: dict[str, _Text], ini: IniFile, edit: Edit) -> None:
         old = text.lines[held.line - 1]
         ending = old[len(old.rstrip("\r\n")) :]
         if text.replaced.get(held.line - 1, "") is not None:
-            text.replaced[held.line - 1] = line + ending
+            text.replaced[held.line - 1] = _head(old) + line + ending
         return
     opened = [s for s in ini.sections if s.name == "pgbouncer"]
     if not opened:
@@ -84,6 +87,12 @@ def _set(texts: dict[str, _Text], ini: IniFile, edit: Edit) -> None:
     at = _end_of_section(text.lines, opened[-1].line)
     ending = "\r\n" if text.lines[at].endswith("\r\n") else "\n"
     text.appended.setdefault(at, []).append(line + ending)
+
+
+def _head(line: str) -> str:
+    """What stands before a key: an entry may follow its `[section]` in one line, and blanks are kept."""
+    match = re.match(r"\s*(?:\[[^\]]*\]\s*)*", line)
+    return match[0].rstrip("\r\n") if match else ""
 
 
 def _end_of_section(lines: list[str], opened: int) -> int:

@@ -46,8 +46,12 @@ def client_plaintext(scene: Scene) -> Iterator[Verdict]:
     if not outside or mode in ("require", "verify-ca", "verify-full"):
         return
     said = "goes in the clear" if mode in ("", "disable") else "may go in the clear: the client decides"
+    clients = [row for row in scene.live.rows("clients") if row.get("database") != "pgbouncer"] if scene.live else []
+    plain = sum(1 for row in clients if not row.get("tls"))
+    seen = f"; {plain} of {len(clients)} clients at this moment use no TLS" if clients else ""
     yield Verdict(
-        f"listen_addr = {config.text('listen_addr')} with client_tls_sslmode = {mode or 'disable'}: traffic {said}",
+        f"listen_addr = {config.text('listen_addr')} with client_tls_sslmode = {mode or 'disable'}: traffic {said}"
+        f"{seen}",
         "client_tls_sslmode",
         hint="client_tls_sslmode = require, client_tls_key_file = ... and client_tls_cert_file = ...",
         location=config.location("client_tls_sslmode"),
