@@ -6,9 +6,8 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from dbkit.model import Evidence, Severity
-from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.rehearse import predict
-from dbkit.postgres.migrate.rehearse.observed import Hold
+from dbkit.postgres.migrate.rehearse.observed import Hold, stops
 from dbkit.postgres.migrate.rehearse.scene import Scene, Sight
 from dbkit.rules import rule
 from dbkit.sizes import format_seconds
@@ -57,9 +56,10 @@ def stall_over_budget(scene: Scene) -> Iterator[Sight]:
     outcome = scene.outcome
     reported: set[tuple[str, int]] = set()
     for hold in sorted(outcome.holds, key=lambda h: -h.mode):
-        if hold.mode < Mode.SHARE or hold.relation not in outcome.before or not 0 <= hold.statement < len(outcome.seen):
+        relation = outcome.before.get(hold.relation)
+        if relation is None or relation.is_index or not 0 <= hold.statement < len(outcome.seen):
             continue
-        if outcome.before[hold.relation].is_index or not _works(outcome, hold):
+        if not stops(hold.mode, relation) or not _works(outcome, hold):
             continue
         transaction = outcome.seen[hold.statement].transaction
         if (hold.relation, transaction) in reported:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from dbkit.model import Evidence, Finding
 from dbkit.postgres.migrate.found import Found
 from dbkit.postgres.migrate.locks import Mode
-from dbkit.postgres.migrate.rehearse.observed import Observation
+from dbkit.postgres.migrate.rehearse.observed import Observation, stops
 from dbkit.postgres.migrate.rehearse.rehearsal import Outcome
 
 _CLAIMS: Final = ("table rewrite", "table scan", "index build")
@@ -106,7 +106,8 @@ def _borne_out(finding: Finding, found: Found, seen: Observation) -> bool:
 
 
 def _denied(finding: Finding, found: Found, seen: Observation, empty: set[str]) -> str:
-    cost = _cost(finding, found)
+    """What lint said this very statement would do (a rule may also speak of what comes later) and it did not."""
+    cost = _cost(finding, found) if "cost" in finding.data else ""
     if found.rule.category != "lock" or not cost or _did(cost, seen) or finding.object in empty:
         return ""
     return f"{finding.rule} says {cost}, but the server did none"
@@ -116,7 +117,6 @@ def _unnamed(seen: Observation, named: Sequence[Finding], outcome: Outcome) -> t
     """Work under a lock that stops writers, on tables that existed before, of which lint says nothing."""
     if seen.error or seen.bare:
         return "", ""
-    before: Mapping[str, object] = outcome.before
     worked = [
         *((name, "rewrote it") for name in seen.rewritten),
         *((name, "read it from end to end") for name in seen.scanned),
@@ -124,7 +124,7 @@ def _unnamed(seen: Observation, named: Sequence[Finding], outcome: Outcome) -> t
     grave = [
         (name, what)
         for name, what in worked
-        if name in before and seen.taken.get(name, Mode.ACCESS_SHARE) >= Mode.SHARE
+        if name in outcome.before and stops(seen.taken.get(name, Mode.ACCESS_SHARE), outcome.before[name])
     ]
     if not grave or any(_is_hazard(f) for f in named):
         return "", ""

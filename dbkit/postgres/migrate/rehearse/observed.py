@@ -33,6 +33,11 @@ class Relation:
         return self.kind in ("i", "I")
 
 
+def stops(mode: Mode, relation: Relation) -> bool:
+    """Whether a lock keeps the application out: its writers, or of what has none (a materialized view) its readers."""
+    return mode >= (Mode.ACCESS_EXCLUSIVE if relation.kind == "m" else Mode.SHARE)
+
+
 @dataclass(frozen=True, slots=True)
 class Hold:
     """One lock from the moment it was granted to its release, in seconds of the rehearsal's clock."""
