@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from dbkit.errors import UsageError
+from dbkit.migrate_pages import ALIASES, MIGRATE_TOPICS
 from dbkit.rules import Rule, resolve
 
 TOPICS: Final[dict[str, str]] = {
@@ -123,6 +124,7 @@ Predictions (--stats, from `dbkit migrate stats`)
 Evidence
   Findings of lint are marked observed when the lock and the work they name were seen. Where lint and the server differ,
   in either direction, migrate.lint-disagrees says so.""",
+    **MIGRATE_TOPICS,
     "formats": """Formats
 
   text      for people; grouped and coloured on a terminal, one finding a line elsewhere
@@ -141,6 +143,7 @@ Evidence
 
 def page(name: str) -> str:
     """The page as text. Raises UsageError when neither a rule nor a topic has that name."""
+    name = ALIASES.get(name, name)
     if name in TOPICS:
         return TOPICS[name]
     return rule_page(_rule(name))
@@ -148,6 +151,7 @@ def page(name: str) -> str:
 
 def as_data(name: str) -> dict[str, Any]:
     """The page as plain data."""
+    name = ALIASES.get(name, name)
     if name in TOPICS:
         return {"topic": name, "text": TOPICS[name]}
     rule = _rule(name)

@@ -1,0 +1,102 @@
+"""The topics of `dbkit explain` on filling, proving and closing a migration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+MIGRATE_TOPICS: Final[dict[str, str]] = {
+    "backfill": """Backfilling
+
+  dbkit migrate backfill CHANGE         the rows of a change that `dbkit migrate expand` has begun
+  dbkit migrate backfill --all          of every change that is expanded and not yet verified
+  dbkit migrate backfill --table public.users --set "display_name = full_name"      without a change
+  ... --dry-run                         the ranges, the statement and the limits, touching nothing
+
+How it works. Each table (each leaf of a partitioned one) is cut into ranges with an end that is fixed at the start:
+by a unique key where rows lie in its order, by pages (ctid) otherwise. A batch is one transaction that takes ROW
+EXCLUSIVE and the locks of its rows, sets the columns of rows that are not filled yet, and moves its place in
+dbkit.backfill: rows and place are committed together. Killed, cut off or out of disk, the same command (or `dbkit job
+resume ID`) goes on there, and no row is filled twice. A table that was rewritten meanwhile (VACUUM FULL, CLUSTER) is
+begun again where ranges are pages, since its rows lie elsewhere then.
+
+It gives way. A batch has 200 ms for a lock and 900 ms in all; losing either, or meeting a deadlock, it is rolled back,
+halved, and tried again after a random pause, so that of two sessions it is never the application that loses. Its size
+follows the time batches take (--batch-time). Between batches it holds back while one of these is over its limit, and
+the history says which, when and for how long:
+
+  --max-lag       replay of a replica behind the primary           10 s
+  --max-slot-lag  WAL that a replication slot keeps back           8 GB
+  --max-waiters   sessions that wait for a lock of this backfill   0
+  --max-wal       WAL of the server per second                     off
+  --max-dead      share of dead rows in the table                  off
+  --max-active    active sessions of others                        off
+  --max-vacuums   vacuums at work on the table                     off
+  --pause-file    a file that exists                               off
+  --hold-while    a query that returns true, or text: its reason   off
+
+Held back for longer than --max-hold (1 h) it stops, resumable (exit 5). `off` switches a limit off.
+
+Steering it. `dbkit job limit ID --max-lag 2s` changes limits within a second, also for later runs of the job;
+`dbkit job pause | resume | abort ID`; --stop-after 2h for a maintenance window; --rest 1 for half the speed. A second
+runner on the same table is refused. `dbkit job show ID` prints every decision with its reason.
+
+Without a change (--table) no triggers keep filled rows right: deploy the application that writes the new value first.
+At the end the rows are counted; any that were written meanwhile without it are told (exit 5), and the same command
+fills them. What cannot be asked twice is refused: a filled row must no longer meet --where.
+
+Triggers of the table. For a change they are skipped on filled rows (session_replication_role = replica) where the role
+may and no foreign key needs them, so that `updated_at` and audit tables stay as they are; --triggers fire runs them.
+
+Rights: UPDATE and SELECT on the table, BYPASSRLS where row level security is on, CREATE on the database once (schema
+dbkit). `grant set on parameter session_replication_role, deadlock_timeout` (15 and newer) and pg_monitor make it
+better; what is missing is said. It needs a direct connection, not PgBouncer.""",
+    "verify": """Verifying
+
+  dbkit migrate verify CHANGE
+  dbkit migrate verify --table public.users --check users_name_tie     any check that is NOT VALID
+
+First the rows that differ are counted, piece by piece, so that no snapshot is held for long, and the first five are
+shown with what they hold and what they should. Any that differ are findings (migrate.rows-differ, exit 1) and nothing
+is changed. If there is none, the server validates the check that ties the new columns to the old: it reads every row
+under SHARE UPDATE EXCLUSIVE, while reads and writes go on. VALIDATE may wait --max-wait for others (a VACUUM, a
+CREATE INDEX CONCURRENTLY); nobody but such commands waits behind it.
+
+The proof lasts: a validated check is in the catalogue, and the server refuses every later write that would break it.
+A check that is not immutable proves nothing and is refused. dbkit.verification keeps who verified what, when, over how
+many rows.
+
+Start the new version of the application after verify, not before: until then a row may still be unfilled.""",
+    "gate": """The gate before contract
+
+Contract takes the old shape away, so it is refused (exit 4) while something is seen to use it:
+
+  statement             of pg_stat_statements, run again since it was last looked at; told by PostgreSQL's own grammar:
+                        aliases, subqueries, CTEs, RETURNING, ON CONFLICT, MERGE, COPY, partitions named directly
+  all columns           select * or RETURNING * that reaches the application, a whole row, INSERT without a column list
+  unread statement      its text cannot be parsed, and it names table and column
+  observation           it has not been quiet for --window (1 h), or cannot be seen: the reason and the GRANT are said
+  view, materialized view, rule, policy, publication, foreign key, function
+                        what the catalogue knows to rest on it
+  function              also those whose body is only text: SQL and PL/pgSQL are read, others searched for the names
+  trigger, constraint, statistics object, generated column
+                        where nothing takes their place, because the column simply goes
+  transaction           older than the watch, or holding the table where nothing is watched
+  prepared transaction  that holds the table
+
+The watch begins with `dbkit migrate verify` (or the first look) and goes on with every look of `status` and `contract`.
+What ran before it does not count: the old application was meant to. Statistics that are reset and entries that are
+evicted (pg_stat_statements.max too small) begin it anew, because nobody knows what ran in between. An hour does not see
+a job that runs at night: give --window 25h, or 8d for one that runs on Sundays.
+
+  dbkit migrate status                                    what keeps the gate closed, and who
+  dbkit migrate contract CHANGE --window 25h
+  dbkit migrate contract CHANGE --accept observation --accept view:public.report
+
+--accept takes a kind, or one by itself (`view:public.report`, `statement:QUERYID`); what was accepted, by whom and when
+stays in dbkit.gate_accept. Where pg_stat_statements is not there the gate cannot see and stays closed.""",
+}
+ALIASES: Final = {
+    "migrate.backfill-incomplete": "backfill",
+    "migrate.rows-differ": "verify",
+}
+"""Names under which findings of these commands are reported, and the topic that explains them."""
