@@ -11,6 +11,7 @@ from dbkit.postgres.advise.emptycopy import EmptyCopy, stretch
 from dbkit.postgres.advise.plans import Plan
 from dbkit.postgres.advise.statement import Statement, parse
 from dbkit.postgres.connect import connect, fetch, server
+from dbkit.postgres.indexes import desired
 from dbkit.settings import from_address
 from tests.live.advice import WORKLOAD, ask, shapes, template
 
@@ -374,3 +375,18 @@ def test_behind_a_pooler_a_copy_is_taken_and_hypopg_refused(shop, pgbouncer):
     assert shapes(answer) == {"public.users (email)"}
     with pytest.raises(UsageError, match="needs a direct connection"):
         ask(dsn, "select * from users where email = $1", how="hypopg")
+
+
+@pytest.mark.pg(18)
+def test_a_wanted_index_that_is_missing_comes_before_a_new_one(shop):
+    wishes = desired.read("create index my_email on users (email, status);", "wanted.sql")
+    answer = ask(shop.dsn, "select * from users where email = $1", wishes=wishes)
+    (proposal,) = answer.proposals
+    assert proposal.name == "my_email"
+    assert "documented index my_email (wanted.sql:1) is missing" in proposal.verdict().message
+    assert [s.object for s in report.plan(answer).steps] == ["public.my_email"]
+    foreign = desired.read(
+        "create index a on nowhere (x); create index b on gone (x); create index my on users (email)", "w"
+    )
+    assumed = ask(shop.dsn, "select * from users where email = $1", wishes=foreign, assumed=True)
+    assert [p.name for p in assumed.proposals] == ["users_email_idx"]
