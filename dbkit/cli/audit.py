@@ -120,7 +120,7 @@ def audit(
     from dbkit.rules import Selection
 
     held = settings.load(config)
-    machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings)
+    machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings, upgrade_to)
     flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix, machine)
     called = [*(names or ()), *(target or ())]
     offline = pg_conf is not None or pgbouncer_ini is not None
@@ -141,7 +141,7 @@ def audit(
     if pg_conf is not None:
         rules = targets.policy_of(held, None, policy)
         flags.selection.validate()
-        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, upgrade_to))
+        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection))
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]
     if len(failed) == len(results) == 1:

@@ -30,6 +30,16 @@ class Machine:
     storage: str | None = None
     managed: str | None = None
     settings: Path | None = None
+    upgrade_to: str | None = None
+
+    def later(self, than: int | None = None) -> int | None:
+        """The version of --upgrade-to. Raises UsageError when it is not one, or not newer."""
+        if self.upgrade_to is None:
+            return None
+        major = _major(self.upgrade_to, "--upgrade-to")
+        if than is not None and major <= than:
+            raise UsageError(f"--upgrade-to {major} is not newer than {than}")
+        return major
 
     def size(self, memory: int | None = None, cpus: int | None = None, storage: str = "ssd") -> Size:
         """The machine; what the flags do not say is what the target's configuration says. Raises UsageError."""
@@ -55,15 +65,12 @@ def postgres_conf(
     machine: Machine,
     policy: Policy,
     selection: Selection,
-    upgrade_to: str | None = None,
 ) -> Look:
     """The look at a postgresql.conf. Raises UsageError when it cannot be read or the version is not known."""
     from dbkit.postgres.settings import documents, offline
 
     major = _major(version, "--pg-version") if version is not None else NEWEST
-    later = _major(upgrade_to, "--upgrade-to") if upgrade_to is not None else None
-    if later is not None and later <= major:
-        raise UsageError(f"--upgrade-to {later} is not newer than {major}")
+    later = machine.later(major)
     wanted = documents.load(machine.settings)
     scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed)
 

@@ -62,6 +62,7 @@ def postgres(held: Settings, one: Target, flags: Flags, peers: Sequence[Target] 
         size=flags.machine.size(one.memory, one.cpus, one.storage),
         settings=documents.load(flags.machine.settings or (held.directory / one.settings if one.settings else None)),
         managed=flags.machine.managed,
+        upgrade_to=flags.machine.later(),
         peers=[peer for peer in peers if peer.name != one.name],
     )
 

@@ -39,10 +39,14 @@ class Question:
     """The service that runs it (aws, azure, gcp), when it does not show by itself."""
     peers: Sequence[Target] = ()
     """Other targets of the run, whose settings should be the same."""
+    upgrade_to: int | None = None
+    """The major version an upgrade is planned to."""
 
     def view(self) -> live.View:
         """What the settings are held against."""
-        return live.View(self.size, self.settings or documents.load(), self.managed, (*self.replicas, *self.peers))
+        return live.View(
+            self.size, self.settings or documents.load(), self.managed, (*self.replicas, *self.peers), self.upgrade_to
+        )
 
 
 @dataclass(frozen=True, slots=True)

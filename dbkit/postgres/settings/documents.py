@@ -75,8 +75,8 @@ class Documents(BaseModel):
     version: Literal[1] = 1
     engine: Literal["postgres"]
     extends: str | None = None
-    settings: dict[str, Wish | Literal[False]] = Field(default_factory=dict)
-    """False takes back what the file that is extended wants."""
+    settings: dict[str, Wish] = Field(default_factory=dict)
+    """`false` in the file takes back what the file that is extended wants."""
     not_settings: dict[str, str] = Field(default_factory=dict)
     """Names the documents use that are no PostgreSQL settings, each with the sentence that says what to do instead."""
 
@@ -101,6 +101,7 @@ def _load(file: Path, label: str, chain: tuple[str, ...]) -> Wanted:
     data, lines = yamlfile.parse(file, name=label)
     if isinstance(data, dict) and "engine" not in data:
         raise UsageError(f"{label} holds no wanted settings", hint='begin it with "version: 1" and "engine: postgres"')
+    dropped = _dropped(data)
     made = yamlfile.validate(data, lines, Documents, label)
     base = Wanted({}, {}, {})
     if made.extends is not None:
@@ -108,12 +109,24 @@ def _load(file: Path, label: str, chain: tuple[str, ...]) -> Wanted:
         parent = assets.path(SHIPPED) if shipped else file.parent / made.extends
         base = _load(parent, SHIPPED if shipped else str(parent), (*chain, label))
     wishes, places = dict(base.wishes), dict(base.places)
+    for name in dropped:
+        wishes.pop(name, None)
     for name, wish in made.settings.items():
         wishes.pop(name, None)
-        if wish is not False:
-            wishes[name] = wish
-            places[name] = (label, lines.get(("settings", name), 1))
+        wishes[name] = wish
+        places[name] = (label, lines.get(("settings", name), 1))
     return Wanted(wishes, {**base.not_settings, **made.not_settings}, places)
+
+
+def _dropped(data: Any) -> list[str]:
+    """Take the settings that are `false` out of the data; their names."""
+    settings: Any = data.get("settings") if isinstance(data, dict) else None  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    if not isinstance(settings, dict):
+        return []
+    found = [str(name) for name, wish in settings.items() if wish is False]  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    for name in found:
+        del settings[name]
+    return found
 
 
 def choose(value: Value, major: int, storage: str) -> Choice | None:

@@ -25,6 +25,7 @@ class View:
     wanted: Wanted
     managed: str | None = None
     nodes: Sequence[Target] = ()
+    upgrade_to: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ def judge(connection: Connection, target: Target, view: View, policy: Policy, se
     require_supported(found)
     others, lost = _others(target, view)
     scene = observe.scene_of(connection, found, target.name, view.size, view.wanted, view.managed)
-    judged = audit.judge(replace(scene, others=others), policy, selection)
+    judged = audit.judge(replace(scene, others=others, upgrade_to=view.upgrade_to), policy, selection)
     report = replace(
         judged.report,
         skipped=(*judged.report.skipped, *lost),

@@ -81,9 +81,9 @@ def safe_work_mem(scene: Scene) -> float | None:
     memory = scene.size.memory
     if memory is None:
         return None
-    workers = min(scene.number("max_parallel_workers"), scene.number("max_worker_processes"))
-    if scene.size.cpus is not None:
-        workers = min(workers, scene.size.cpus)
+    workers = scene.size.cpus  # as many parallel workers as the policy lets run, whatever is set now
+    if workers is None:
+        workers = min(scene.number("max_parallel_workers"), scene.number("max_worker_processes"))
     takers = (scene.number("max_connections") + workers) * scene.number("hash_mem_multiplier")
     left = memory * SHARE - sum(part.bytes for part in _fixed(scene))
     return max(float(SMALLEST), left / takers)

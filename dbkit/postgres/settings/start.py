@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import canonical_string, split_identifiers
 from dbkit.postgres.conf.reader import ConfFile
@@ -87,8 +86,7 @@ def _quoted_library(scene: Scene) -> Iterator[tuple[str, str]]:
 def upgrade(scene: Scene, to: int) -> Iterator[tuple[str, str]]:
     """What of the settings in force, or in the file, the newer version refuses."""
     if to <= scene.major:
-        raise UsageError(f"--upgrade-to {to} is not newer than {scene.major}")
-    parameters.load(to)
+        return
     for name, raw in _given(scene):
         parameter = parameters.find(name, to)
         if parameter is None:

@@ -1,0 +1,209 @@
+"""`dbkit audit --pg-conf` as a user meets it: the documented text, the JSON of a file, patches, scripts, bad input."""
+
+import json
+import subprocess
+
+import pytest
+import yaml
+
+from tests.cli.test_cli import dbkit
+
+DOCUMENT = """\
+shared_buffers = 4GB                    -- 25% of RAM
+effective_cache_size = 12GB             -- 75% of RAM
+work_mem = 256MB                        -- per query
+maintenance_work_mem = 1GB              -- VACUUM, CREATE INDEX
+
+max_connections = 200
+connection_pooling = 'PgBouncer'        -- external pooler
+
+wal_buffers = 64MB
+checkpoint_completion_target = 0.9
+max_wal_size = 4GB
+min_wal_size = 1GB
+random_page_cost = 1.1                  -- SSD
+effective_io_concurrency = 200          -- SSD
+default_statistics_target = 100
+max_parallel_workers_per_gather = 4
+max_parallel_workers = 8
+max_parallel_maintenance_workers = 4
+log_min_duration_statement = 1000       -- queries over 1 s
+log_checkpoints = on
+log_connections = on
+log_disconnections = on
+log_lock_waits = on
+"""
+TIER = ("--memory", "16GB", "--cpus", "4")
+
+
+@pytest.fixture
+def conf(tmp_path):
+    file = tmp_path / "postgresql.conf"
+    file.write_text(DOCUMENT)
+    return file
+
+
+def audit(file, *more):
+    done = dbkit("audit", "--pg-conf", str(file), "--format", "json", *more)
+    assert done.returncode in (0, 1), done.stderr
+    return json.loads(done.stdout), done
+
+
+@pytest.mark.parametrize("version", ["14", "15", "18"])
+def test_the_documented_text_is_refused_repaired_and_then_good(conf, version):
+    report, done = audit(conf, "--pg-version", version, *TIER)
+    assert done.returncode == 1
+    (file,) = report["files"]
+    assert (file["kind"], file["version"], file["loads"], file["starts"]) == ("postgresql.conf", version, False, False)
+    dashes = [n for n, line in enumerate(DOCUMENT.splitlines(), 1) if "--" in line]
+    assert [e["line"] for e in file["errors"]] == dashes
+    refused = [f for f in report["findings"] if f["rule"] == "pg.conf-refused"]
+    assert {f["location"]["line"] for f in refused} == set(dashes)
+    assert all("comments begin with #" in f["message"] for f in refused if f["object"] != "connection_pooling")
+    assert "PgBouncer" in next(f["message"] for f in refused if f["object"] == "connection_pooling")
+    off = {f["object"]: f for f in report["findings"] if f["rule"] == "pg.setting-off-policy"}
+    assert {"work_mem", "max_parallel_workers", "max_parallel_workers_per_gather"} <= set(off)
+    assert not {"shared_buffers", "effective_cache_size", "maintenance_work_mem", "max_connections"} & set(off)
+    assert "the document says 8" in off["max_parallel_workers"]["message"]
+    (sum_,) = [f for f in report["findings"] if f["rule"] == "pg.memory-overcommit"]
+    factor = "" if version == "14" else " x 2 hash_mem_multiplier"
+    assert f"200 connections x 256MB work_mem{factor}" in sum_["message"]
+    patch = conf.parent / "fix.patch"
+    done = dbkit("audit", "--pg-conf", str(conf), "--pg-version", version, *TIER, "--fix", str(patch))
+    assert f"patch -d {conf.parent} -p0" in done.stderr
+    applied = subprocess.run(["patch", "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True, text=True)
+    assert applied.returncode == 0, applied.stdout
+    report, _ = audit(conf, "--pg-version", version, *TIER)
+    assert report["files"][0]["loads"]
+    assert {f["rule"] for f in report["findings"]} <= {"pg.tls-off", "pg.log-prefix-blind"}, report["findings"]
+    assert "# connection_pooling = 'PgBouncer'" in conf.read_text()
+    assert "work_mem = 9MB" in conf.read_text() or version == "14"
+
+
+def test_the_json_of_a_file_is_the_documented_one(conf):
+    conf.write_text("work_mem = 4MB\nshared_buffers = '1 GB'\nWORK_MEM = 8MB\nmy.own = x\nfsync = maybe\n")
+    report, _ = audit(conf, "--pg-version", "15")
+    (file,) = report["files"]
+    assert file["path"] == str(conf)
+    assert file["entries"] == 5
+    assert file["settings"]["work_mem"] == {
+        "raw": "8MB", "value": "8192", "unit": "kB", "file": str(conf), "line": 3, "occurrences": 2, "error": None,
+    }  # fmt: skip
+    assert file["settings"]["shared_buffers"]["value"] == "131072"
+    assert file["settings"]["my.own"]["value"] == "x"
+    assert "requires a Boolean" in file["settings"]["fsync"]["error"]
+    assert [(e["line"], e["name"]) for e in file["errors"]] == [(5, "fsync")]
+    assert file["restart"] == ["shared_buffers"]
+
+
+def test_bytes_that_are_not_text_are_shown_and_patched(conf):
+    conf.write_bytes(b"cluster_name = '\xff\xfe'\nwork_mem = 1GB # caf\xe9\r\n")
+    report, _ = audit(conf, *TIER)
+    assert report["files"][0]["settings"]["cluster_name"]["raw"] == "\ufffd\ufffd"
+    patch = conf.parent / "fix.patch"
+    dbkit("audit", "--pg-conf", str(conf), *TIER, "--fix", str(patch))
+    applied = subprocess.run(
+        ["patch", "--binary", "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True
+    )
+    assert applied.returncode == 0, applied.stdout
+    assert b"# caf\xe9\r\n" in conf.read_bytes()
+
+
+def test_what_the_machine_decides_is_skipped_without_it(conf):
+    conf.write_text("shared_buffers = 128MB\n")
+    report, _ = audit(conf)
+    assert "shared_buffers" not in {f["object"] for f in report["findings"]}
+    reasons = {s["rule"]: s["reason"] for s in report["skipped"]}
+    assert "--memory 16GB" in reasons["pg.setting-off-policy"]
+    assert "--memory 16GB" in reasons["pg.memory-overcommit"]
+
+
+def test_an_upgrade_names_what_breaks(conf):
+    conf.write_text("old_snapshot_threshold = 1h\npromote_trigger_file = '/tmp/x'\nwork_mem = 4MB\n")
+    report, _ = audit(conf, "--pg-version", "15", "--upgrade-to", "18", "--select", "pg.conf-upgrade-breaks")
+    assert {f["object"] for f in report["findings"]} == {"old_snapshot_threshold", "promote_trigger_file"}
+    assert "pg_promote" in next(f["message"] for f in report["findings"] if f["object"] == "promote_trigger_file")
+
+
+def test_own_wanted_settings_extend_the_shipped_ones(conf, tmp_path):
+    mine = tmp_path / "ours.yaml"
+    mine.write_text(
+        "version: 1\nengine: postgres\nextends: postgres\nsettings:\n"
+        "  jit: false\n  work_mem:\n    want: 64MB\n    accept: {at_most: 64MB}\n    origin: ours\n    why: reports need it\n"
+    )
+    conf.write_text("work_mem = 65MB\n")
+    report, _ = audit(conf, *TIER, "--settings", str(mine), "--select", "pg.setting-off-policy")
+    found = {f["object"]: f for f in report["findings"]}
+    assert "jit" not in found
+    assert "at most 64MB (ours)" in found["work_mem"]["message"]
+    assert found["work_mem"]["location"] == {"file": str(conf), "line": 1}
+    mine.write_text("version: 1\nengine: postgres\nsettings:\n  jit:\n    wont: 3\n")
+    done = dbkit("audit", "--pg-conf", str(conf), "--settings", str(mine))
+    assert done.returncode == 2
+    assert "ours.yaml:5" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("service", "words", "never"),
+    [
+        ("aws", "aws rds modify-db-parameter-group", "ParameterName=fsync"),
+        ("azure", "az postgres flexible-server parameter set", "--name fsync"),
+        ("gcp", "gcloud sql instances patch", "fsync=on"),
+    ],
+)
+def test_a_managed_service_gets_its_own_commands(conf, service, words, never):
+    conf.write_text("fsync = off\nwork_mem = 256MB\nshared_buffers = 128MB\n")
+    script = conf.parent / "fix.sh"
+    done = dbkit("audit", "--pg-conf", str(conf), *TIER, "--managed", service, "--fix", str(script))
+    assert done.returncode == 1, done.stderr
+    text = script.read_text()
+    assert words in text
+    assert "9216" in text
+    assert "# fsync cannot be set here" in text
+    assert never not in text
+    assert subprocess.run(["sh", "-n", str(script)]).returncode == 0
+    done = dbkit("audit", "--pg-conf", str(conf), *TIER, "--managed", service, "--fix", str(conf.parent / "fix.sql"))
+    assert done.returncode == 2
+    assert "ALTER SYSTEM is not permitted" in done.stderr
+
+
+@pytest.mark.parametrize("fmt", ["text", "sarif", "junit", "github", "gitlab", "markdown", "html"])
+def test_every_format_shows_a_file(conf, fmt):
+    done = dbkit("audit", "--pg-conf", str(conf), *TIER, "--format", fmt)
+    assert done.returncode == 1, done.stderr
+    assert "work_mem" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--pg-conf", "none.conf"), "cannot read none.conf"),
+        (("--pg-conf", "."), "is a folder"),
+        (("--pg-conf", "postgresql.conf", "--pg-version", "13"), "PostgreSQL 13 is not known"),
+        (("--pg-conf", "postgresql.conf", "--pg-version", "new"), "not a PostgreSQL version"),
+        (("--pg-conf", "postgresql.conf", "--memory", "lots"), "not a size"),
+        (("--pg-conf", "postgresql.conf", "--memory", "1MB"), "too little"),
+        (("--pg-conf", "postgresql.conf", "--storage", "tape"), "ssd, hdd or san"),
+        (("--pg-conf", "postgresql.conf", "--managed", "ibm"), "aws, azure or gcp"),
+        (("--pg-conf", "postgresql.conf", "--upgrade-to", "15"), "not newer"),
+        (("--pg-conf", "postgresql.conf", "--settings", "none.yaml"), "cannot read none.yaml"),
+        (("--pg-conf", "postgresql.conf", "--fix", "fix.json"), "no .json file can be made"),
+        (("--pg-conf", "postgresql.conf", "--fix", "fix.txt"), "cannot tell what to write"),
+        (("--pg-conf", "postgresql.conf", "--fix", "fix.sh"), "add --managed"),
+        (("--pg-conf", "postgresql.conf", "--select", "pg.nothing"), "no rule is called"),
+    ],
+)
+def test_bad_input_is_one_error(conf, arguments, words):
+    done = dbkit("audit", *arguments, cwd=conf.parent)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert words in done.stderr
+    assert done.stderr.count("error:") == 1
+    assert "Traceback" not in done.stderr
+
+
+def test_the_shipped_file_says_who_wants_what():
+    from dbkit import assets
+
+    data = yaml.safe_load(assets.path("policies/postgres.yaml").read_text())
+    for name, wish in data["settings"].items():
+        assert {"want", "origin", "why"} <= set(wish), name
