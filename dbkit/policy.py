@@ -116,12 +116,13 @@ class Policy(BaseModel):
         return None
 
 
-def load(name: str | Path | None = None) -> Policy:
+def load(name: str | Path | None = None, *, unloaded: tuple[str, ...] = ()) -> Policy:
     """The policy called `name` (a file, or a shipped policy's bare name), merged over what it extends.
 
-    None is the shipped `default`. Raises UsageError with file and line for anything unknown or malformed.
+    None is the shipped `default`. Raises UsageError with file and line for anything unknown or malformed. Rules whose
+    id begins with a part named in `unloaded` (`pgbouncer`) are taken as they stand: the run has no use for them.
     """
-    return _load(_find(name or "default", Path.cwd()), ())
+    return _load(_find(name or "default", Path.cwd()), (), unloaded)
 
 
 def _find(name: str | Path, beside: Path) -> Path:
@@ -136,15 +137,15 @@ def _find(name: str | Path, beside: Path) -> Path:
     raise UsageError(f"no policy {str(name)!r}", hint=f"give a file, or one of the shipped policies: {names}")
 
 
-def _load(file: Path, chain: tuple[Path, ...]) -> Policy:
+def _load(file: Path, chain: tuple[Path, ...], unloaded: tuple[str, ...]) -> Policy:
     if file in chain:
         raise UsageError(f"{file}: policies extend each other in a circle")
     data, lines = yamlfile.parse(file)
     policy = yamlfile.validate(data, lines, Policy, str(file))
-    _check_entries(policy, lines, file)
+    _check_entries(policy, lines, file, unloaded)
     if policy.extends is None:
         return policy
-    base = _load(_find(policy.extends, file.parent), (*chain, file))
+    base = _load(_find(policy.extends, file.parent), (*chain, file), unloaded)
     merged = {**base.rules}
     for rule_id, entry in policy.rules.items():
         held = merged.get(rule_id)
@@ -175,9 +176,11 @@ def json_schema() -> dict[str, Any]:
     return schema
 
 
-def _check_entries(policy: Policy, lines: dict[yamlfile.KeyPath, int], file: Path) -> None:
+def _check_entries(policy: Policy, lines: dict[yamlfile.KeyPath, int], file: Path, unloaded: tuple[str, ...]) -> None:
     """Refuse unknown rules and wrong limits at the line where they stand."""
     for rule_id, entry in policy.rules.items():
+        if rule_id.partition(".")[0] in unloaded:
+            continue
         at = f"{file}:{lines.get(('rules', rule_id), 1)}"
         try:
             rule = resolve(rule_id)
@@ -185,6 +188,8 @@ def _check_entries(policy: Policy, lines: dict[yamlfile.KeyPath, int], file: Pat
             raise UsageError(f"{at}: {error.what}", hint=error.hint) from None
         _check_limits(rule, dict(entry.model_extra or {}), lines, file, rule_id)
     for position, ignored in enumerate(policy.ignore):
+        if ignored.rule.partition(".")[0] in unloaded:
+            continue
         if not any(r == ignored.rule or r.startswith(ignored.rule + ".") for r in REGISTRY):
             line = lines.get(("ignore", position, "rule"), 1)
             raise UsageError(

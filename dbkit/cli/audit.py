@@ -139,7 +139,9 @@ def audit(
     elif reload_check or connections or pgbouncer_version:
         raise UsageError("no PgBouncer is looked at", hint="name a file with --pgbouncer-ini, or a pgbouncer target")
     if pg_conf is not None:
-        rules = targets.policy_of(held, None, policy)
+        named = (*flags.selection.select, *flags.selection.ignore)
+        own = all(entry.partition(".")[0] == "pg" for entry in named)
+        rules = targets.policy_of(held, None, policy, only="postgres" if own and not looks else None)
         flags.selection.validate()
         looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection))
     results = audit_looks.run(looks)

@@ -18,6 +18,9 @@ RULE_MODULES: Final = (
 FOR_FILES: Final = tuple(module for module in RULE_MODULES if "migrate" not in module)
 """Those of a quick look at a file: the migration rules bring the SQL grammar with them."""
 
+UNUSED_BY: Final = {"postgres": ("pgbouncer", "migrate"), "pgbouncer": ("pg", "migrate")}
+"""What the rules begin with that a look at a file of this engine has no use for."""
+
 
 def load_rules(modules: tuple[str, ...] = RULE_MODULES) -> None:
     """Fill `dbkit.rules.REGISTRY` with the rules of every engine, or of these modules; imports no driver."""

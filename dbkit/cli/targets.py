@@ -47,15 +47,21 @@ def wanted(held: Settings, target: Target, files: list[Path] | None) -> tuple[Wa
     return desired.load(files or [held.directory / place for place in target.indexes])
 
 
-def policy_of(held: Settings, target: Target | None, name: str | None, *, quick: bool = False) -> Policy:
+def policy_of(
+    held: Settings, target: Target | None, name: str | None, *, quick: bool = False, only: str | None = None
+) -> Policy:
     """The policy in force: the flag's, the target's own (None: a file is looked at), or the configuration's.
 
-    `quick`: the command has no use for the rules of migrations, whose import takes a while.
+    `quick`: the command has no use for the rules of migrations, whose import takes a while; `only` names the one engine
+    (`postgres`, `pgbouncer`) whose rules it uses.
     """
     from dbkit import policy
-    from dbkit.cli.engines import FOR_FILES, load_rules
+    from dbkit.cli.engines import FOR_FILES, UNUSED_BY, load_rules
 
     chosen = name or (target.policy if target else None) or held.policy
+    if only is not None:
+        load_rules(tuple(module for module in FOR_FILES if module.startswith(f"dbkit.{only}.")))
+        return policy.load(chosen, unloaded=UNUSED_BY[only])
     if target is None or quick:
         load_rules(FOR_FILES)
         with suppress(UsageError):  # it names a rule of the others: read it again with all of them

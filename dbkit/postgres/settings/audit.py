@@ -97,7 +97,7 @@ def _fix(verdict: Verdict, scene: Scene) -> Fix | None:
             f"{edit.line}: {f'# {_was(scene, edit)}' if edit.text is None else edit.text}" for edit in verdict.edits
         ]
         return Fix("conf", printable("\n".join(lines)), safe=True)
-    return Fix(verdict.kind, verdict.fix) if verdict.fix else None
+    return Fix(verdict.kind, printable(verdict.fix)) if verdict.fix else None
 
 
 def _was(scene: Scene, edit: Edit) -> str:

@@ -107,7 +107,8 @@ def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
 
 
 def _problem(problem: Problem) -> dict[str, Json]:
-    return {"file": problem.file, "line": problem.line, "name": problem.name, "message": printable(problem.message)}
+    name = None if problem.name is None else printable(problem.name)
+    return {"file": problem.file, "line": problem.line, "name": name, "message": printable(problem.message)}
 
 
 def _setting(setting: Setting, occurrences: int) -> dict[str, Json]:
