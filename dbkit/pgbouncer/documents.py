@@ -42,6 +42,8 @@ class Wanted(_Model):
     """Why it is something else."""
     why: str
     severity: Severity = Severity.INFO
+    judged_by: str | None = None
+    """The rule that judges it better than a comparison does."""
 
     def accepts(self, value: str) -> bool:
         """Whether a value, as SHOW CONFIG prints it, is good enough."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+
 from dbkit.pgbouncer.ini.reader import IniFile
 from dbkit.pgbouncer.live import Live
-from dbkit.pgbouncer.scene import Scene
+from dbkit.pgbouncer.scene import Pooled, Scene
 from dbkit.secrets import redact
 
 
@@ -20,6 +22,21 @@ def live_of(scene: Scene) -> Live:
     if scene.live is None:
         raise AssertionError("a rule about the console needs one")
     return scene.live
+
+
+def grouped(databases: Iterable[Pooled], key: str) -> dict[str, list[Pooled]]:
+    """Databases by what is to be mended: their own line, if it gives the key, else the one global setting."""
+    found: dict[str, list[Pooled]] = {}
+    for database in databases:
+        found.setdefault(database.name if key in database.given or database.name == "*" else key, []).append(database)
+    return found
+
+
+def named(databases: Sequence[Pooled]) -> str:
+    """A few of them by name, and how many more there are."""
+    names = ", ".join(d.name for d in databases[:4])
+    more = f" and {len(databases) - 4} more" if len(databases) > 4 else ""
+    return f"database {names}" if len(databases) == 1 else f"each of the databases {names}{more}"
 
 
 def shown(name: str, value: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dbkit.model import Evidence, Severity
 from dbkit.pgbouncer import demand
 from dbkit.pgbouncer.rules.declare import Blind, Edit, Verdict, pooler_rule
+from dbkit.pgbouncer.rules.seen import grouped, named
 from dbkit.pgbouncer.scene import Scene
 
 _HARM = {
@@ -269,14 +270,16 @@ def statement_mode(scene: Scene) -> Iterator[Verdict]:
 
     See: S0 4.2.
     """
-    for database in scene.config.databases:
-        if database.pool_mode == "statement":
-            yield Verdict(
-                "pool_mode = statement: a transaction of several statements is an error",
-                database.name,
-                edits=() if "pool_mode" in database.given else (Edit("pool_mode", "transaction"),),
-                location=database.location or scene.config.location("pool_mode"),
-            )
+    found = [d for d in scene.config.databases if d.pool_mode == "statement"]
+    for name, held in grouped(found, "pool_mode").items():
+        own = name != "pool_mode"
+        yield Verdict(
+            f"{named(held)} is pooled by statement: a transaction of several statements is an error",
+            name,
+            edits=() if own else (Edit("pool_mode", "transaction"),),
+            location=held[0].location if own else scene.config.location("pool_mode"),
+            data={"databases": [d.name for d in held]},
+        )
 
 
 @pooler_rule(

@@ -8,7 +8,8 @@ from dbkit.model import Severity
 from dbkit.pgbouncer import demand
 from dbkit.pgbouncer.ini import parameters
 from dbkit.pgbouncer.rules.declare import Edit, Verdict, pooler_rule
-from dbkit.pgbouncer.scene import Scene
+from dbkit.pgbouncer.rules.seen import grouped, named
+from dbkit.pgbouncer.scene import Pooled, Scene
 
 
 @pooler_rule(
@@ -47,7 +48,7 @@ def differs(scene: Scene) -> Iterator[Verdict]:
     known = parameters.load(config.version)
     for name, wanted in scene.documents.of(config.version).items():
         value = config.text(name)
-        if name not in config.values or wanted.accepts(value):
+        if name not in config.values or wanted.judged_by or wanted.accepts(value):
             continue
         given = "" if name in config.where or scene.live else " (the default)"
         more = f". {wanted.deviates}" if wanted.deviates else ""
@@ -96,19 +97,25 @@ def pool_unbounded(scene: Scene) -> Iterator[Verdict]:
     See: pgbouncer.pool-over-server.
     """
     fallback = [d for d in scene.file_config.databases if d.name == "*"] if scene.file_config else []
-    for database in (*scene.config.databases, *fallback):
-        unlimited = database.pool_size == 0 and scene.config.version.minor >= 24
-        counted = demand.users(scene, database) is not None and database.name != "*" and not unlimited
-        if database.max_connections > 0 or counted:
-            continue
-        size = "no pool_size" if unlimited else f"{database.pool_size + database.reserve} for each user"
-        of = "each database behind *" if database.name == "*" else f"database {database.name}"
+    found = [d for d in (*scene.config.databases, *fallback) if _unbounded(scene, d)]
+    for name, held in grouped(found, "max_db_connections").items():
+        first = held[0]
+        each = first.pool_size + first.reserve
+        size = f"{each} for each user" if first.pool_size or scene.config.version.minor < 24 else "no pool_size"
+        of = "each database behind *" if first.name == "*" else named(held)
         yield Verdict(
             f"{of} has {size} and max_db_connections = 0: there is no upper limit",
-            database.name,
+            name,
             edits=(Edit("max_db_connections", "100"),),
-            location=database.location or scene.config.location("max_db_connections"),
+            location=scene.config.location(name) if len(held) > 1 else first.location or scene.config.place,
+            data={"databases": [d.name for d in held]},
         )
+
+
+def _unbounded(scene: Scene, database: Pooled) -> bool:
+    unlimited = database.pool_size == 0 and scene.config.version.minor >= 24
+    counted = demand.users(scene, database) is not None and database.name != "*" and not unlimited
+    return database.max_connections <= 0 and not counted
 
 
 @pooler_rule(
