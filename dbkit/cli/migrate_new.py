@@ -32,6 +32,12 @@ def new(
     using: Annotated[
         str | None, typer.Option("--using", help="The new value from the old column.", metavar="EXPR")
     ] = None,
+    default: Annotated[
+        str | None, typer.Option("--default", help="What a row gets for which no value is given.", metavar="EXPR")
+    ] = None,
+    on_delete: Annotated[
+        str | None, typer.Option("--on-delete", help="cascade, set null, restrict or no action.", metavar="ACTION")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the new object is called.", metavar="NAME")] = None,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", help="Waive a refusal that names this word.", metavar="WORD")
@@ -66,7 +72,7 @@ def new(
     known = kinds.kind(kind)
     if place is None:
         raise UsageError(f"{kind} needs more words", hint=known.told)
-    options = {"using": using, "name": name}
+    options = {"using": using, "name": name, "default": default, "on-delete": on_delete}
     environment = revisions.find(migrations)
     _, chosen = targets.one_target(target, dsn, config)
     with connect(chosen, purpose="migrate new") as connection:

@@ -153,5 +153,13 @@ select
     join pg_catalog.pg_namespace ln on ln.oid = l.relnamespace
     where p.isleaf
   ) as leaves,
+  (
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'grantee', case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end,
+      'privilege', lower(g.privilege_type), 'grantable', g.is_grantable) order by g.grantee, g.privilege_type), '[]')
+    from aclexplode(t.relacl) g
+    where g.grantee <> t.relowner
+  ) as grants,
+  obj_description(t.oid, 'pg_class') as comment,
   current_setting('server_version_num')::int / 10000 as major
 from t

@@ -175,13 +175,14 @@ def _trigger(made: Copies, table: Table, trigger: Trigger, mapping: Mapping[str,
             place.append(restore)
 
 
-def originals(table: Table, mapping: Mapping[str, str]) -> Copies:
+def originals(table: Table, mapping: Mapping[str, str], *, renames: bool = True) -> Copies:
     """The way back after contract: what hung on the old columns is made again as it was, under its own names.
 
     `before` gives the new columns' copies the names back that they had until contract.
     """
-    forward = of(table, mapping)
-    made = Copies(before=[line for line in map(_renamed_back, forward.swap) if line])
+    made = Copies()
+    if renames:
+        made.before = [line for line in map(_renamed_back, of(table, mapping).swap) if line]
     same = {old: old for old in mapping}
     for old in mapping:
         made.beside += _attributes(table, table.column(old), old)

@@ -148,6 +148,9 @@ class Table:
     statistics: tuple[Statistics, ...]
     publications: tuple[str, ...]
     leaves: tuple[tuple[str, str], ...]
+    grants: tuple[Grant, ...]
+    """On the table as a whole."""
+    comment: str | None
     major: int
 
     @property
@@ -226,6 +229,7 @@ def _table(row: Mapping[str, Any]) -> Table:
     made["indexes"] = tuple(Index(**_tuples(i)) for i in made["indexes"])
     made["triggers"] = tuple(Trigger(**_tuples(t)) for t in made["triggers"])
     made["statistics"] = tuple(Statistics(**_tuples(s)) for s in made["statistics"])
+    made["grants"] = tuple(Grant(**g) for g in made["grants"])
     made["publications"] = tuple(made["publications"])
     made["leaves"] = tuple((s, n) for s, n in made["leaves"])
     return Table(**made)

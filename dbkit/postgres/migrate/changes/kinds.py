@@ -8,8 +8,20 @@ from dataclasses import dataclass
 from typing import Final
 
 from dbkit.errors import UsageError
+from dbkit.postgres.catalog import quoted
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate.changes import change_type, facts, rename_column, words
+from dbkit.postgres.migrate.changes import (
+    change_type,
+    constraints,
+    drops,
+    facts,
+    regroup,
+    rename_column,
+    rename_table,
+    required,
+    server,
+    words,
+)
 from dbkit.postgres.migrate.changes.design import Design
 from dbkit.postgres.migrate.changes.facts import Table
 
@@ -64,12 +76,99 @@ def _change_type(wish: Wish) -> Design:
     )  # fmt: skip
 
 
+def _set_not_null(wish: Wish) -> Design:
+    return required.set_not_null(
+        wish.connection, wish.table, wish.column, wish.options.get("using"), wish.accepted
+    )  # fmt: skip
+
+
+def _add_column(wish: Wish) -> Design:
+    default = wish.options.get("default")
+    if default is None:
+        raise UsageError(
+            "add-column without --default needs no change of two revisions",
+            hint="`alter table ... add column` is metadata only: put it into a revision of its own",
+        )
+    written, _ = change_type.resolve(wish.connection, wish.words[0])
+    volatile = server.volatile(wish.connection, default)
+    return required.add_column(wish.table, wish.column, written, default, volatile=volatile)
+
+
+def _add_foreign_key(wish: Wish) -> Design:
+    place, column = wish.words[0], ""
+    if not server.exists_as_written(wish.connection, place):
+        place, column = split(place)
+    parent = facts.read(wish.connection, place)
+    name = wish.options.get("name")
+    return constraints.add_foreign_key(
+        wish.table, wish.column, parent, column or None, bare(name) if name else None, wish.options.get("on-delete")
+    )
+
+
+def _add_unique(wish: Wish) -> Design:
+    name = wish.options.get("name")
+    return constraints.add_unique(wish.table, [bare(w) for w in wish.words], bare(name) if name else None)
+
+
+def _add_check(wish: Wish) -> Design:
+    name = wish.options.get("name")
+    return constraints.add_check(wish.table, wish.words[0], bare(name) if name else None)
+
+
+def _rename_table(wish: Wish) -> Design:
+    new = bare(wish.words[0])
+    taken = server.exists(wish.connection, quoted(wish.table.schema, new))
+    return rename_table.design(wish.table, new, wish.accepted, taken=taken)
+
+
+def _regroup(kind: str) -> Callable[[Wish], Design]:
+    return lambda wish: regroup.design(wish.connection, wish.table, kind, wish.assigned, wish.back, wish.accepted)
+
+
 _ALL: Final = (
     Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, words=1),
     Kind(
         change_type.KIND, "TABLE.COLUMN TYPE [--using EXPR] [--name NEW_NAME [--back COLUMN=EXPR]]",
         "change a column's type, keys and what points at them included", _change_type, words=1,
         options=("using", "name", "back"),
+    ),
+    Kind(
+        required.SET_NOT_NULL, "TABLE.COLUMN [--using EXPR]", "make a column not null, nulls filled", _set_not_null,
+        options=("using",),
+    ),
+    Kind(
+        required.ADD_COLUMN, "TABLE.COLUMN TYPE --default EXPR", "add a column whose default differs from row to row",
+        _add_column, words=1, options=("default",),
+    ),
+    Kind(
+        constraints.ADD_FOREIGN_KEY, "TABLE.COLUMN PARENT[.COLUMN] [--on-delete ACTION] [--name NAME]",
+        "add a foreign key, and its index where there is none", _add_foreign_key, words=1,
+        options=("name", "on-delete"),
+    ),
+    Kind(
+        constraints.ADD_UNIQUE, "TABLE COLUMN... [--name NAME]", "make columns unique", _add_unique, column=False,
+        words=-1, options=("name",),
+    ),
+    Kind(
+        constraints.ADD_CHECK, "TABLE CONDITION [--name NAME]", "demand a condition of every row", _add_check,
+        column=False, words=1, options=("name",),
+    ),
+    Kind(
+        drops.DROP_COLUMN, "TABLE.COLUMN", "drop a column",
+        lambda w: drops.drop_column(w.table, w.column, w.accepted),
+    ),
+    Kind(drops.DROP_TABLE, "TABLE", "drop a table", lambda w: drops.drop_table(w.table, w.accepted), column=False),
+    Kind(
+        regroup.SPLIT, "TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR", "split a column into several",
+        _regroup(regroup.SPLIT), column=False, options=("set", "back"),
+    ),
+    Kind(
+        regroup.MERGE, "TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR", "merge several columns into one",
+        _regroup(regroup.MERGE), column=False, options=("set", "back"),
+    ),
+    Kind(
+        rename_table.KIND, "TABLE NEW_NAME", "rename a table; a view keeps the old name", _rename_table,
+        column=False, words=1,
     ),
 )  # fmt: skip
 KINDS: Final[Mapping[str, Kind]] = {k.name: k for k in _ALL}

@@ -40,3 +40,63 @@ def immutable(connection: Connection, table: Table, expression: str) -> bool:
         raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
     except psycopg.Error as error:
         raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
+
+
+def type_of(connection: Connection, table: Table, expression: str) -> str:
+    """The type of an expression over a table's columns, as the server prints it."""
+    query = sql.SQL("select {} as value from {} limit 0").format(
+        words.trusted(expression), sql.Identifier(table.schema, table.name)
+    )
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            result = connection.execute(query).pgresult
+            found = (result.ftype(0), result.fmod(0)) if result else (0, -1)
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
+    row = connection.execute("select pg_catalog.format_type(%s, %s)", found).fetchone()
+    return str(row[0]) if row else "text"
+
+
+def exists(connection: Connection, name: str) -> bool:
+    """Whether a relation of that qualified name is there."""
+    row = connection.execute("select pg_catalog.to_regclass(%s) is not null", [name]).fetchone()
+    return bool(row and row[0])
+
+
+def exists_as_written(connection: Connection, name: str) -> bool:
+    """Whether a relation is found under a name as a user writes it, on the role's own search_path."""
+    with connection.transaction():
+        connection.execute("set local search_path to default")
+        try:
+            return exists(connection, name)
+        except psycopg.Error:  # not even a name, such as one of too many parts
+            return False
+
+
+def volatile(connection: Connection, expression: str) -> bool:
+    """Whether a default differs from row to row: the server would rewrite a table for it."""
+    words.expression(expression, "--default")
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            connection.execute("create temporary table dbkit_look (a int)")
+            before = connection.execute("select pg_catalog.pg_relation_filenode('dbkit_look')").fetchone()
+            add = sql.SQL("alter table dbkit_look add column b text default ({})::text").format(
+                words.trusted(expression)
+            )
+            connection.execute(add)
+            after = connection.execute("select pg_catalog.pg_relation_filenode('dbkit_look')").fetchone()
+            raise _Seen(before != after)
+    except _Seen as seen:
+        return seen.answer
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
+
+
+class _Seen(Exception):
+    """Ends the transaction of a look that has an answer."""
+
+    def __init__(self, answer: bool) -> None:
+        super().__init__()
+        self.answer = answer
