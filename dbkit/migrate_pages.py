@@ -5,6 +5,45 @@ from __future__ import annotations
 from typing import Final
 
 MIGRATE_TOPICS: Final[dict[str, str]] = {
+    "changes": """Changing a schema while two versions of the application run
+
+  dbkit migrate new KIND ...     writes an expand and a contract revision; read, edit, lint, rehearse, commit them
+  dbkit migrate expand           adds the new shape; from then on every write of either shape reaches the other
+                                 -> the application that uses the old shape goes on
+  dbkit migrate backfill         fills the rows that nobody writes
+  dbkit migrate verify           the server proves that every row agrees, and from then on refuses what would break it
+                                 -> now the application that uses the new shape may start, and not before
+  dbkit migrate contract         takes the old shape away, once nothing uses it (`dbkit explain gate`)
+  dbkit migrate rollback         before contract at any time: the old columns were right at every moment
+  dbkit migrate status           where each change stands, what is next, and what keeps it from being done
+
+In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase post` after it.
+
+  rename-column     TABLE.COLUMN NEW_NAME
+  change-type       TABLE.COLUMN TYPE [--using EXPR]                      under its own name, by a swap: keys, identity,
+                                                                          serial and what points at them too
+  change-type       TABLE.COLUMN TYPE --name NEW_NAME [--back COLUMN=EXPR]   both names written side by side
+  set-not-null      TABLE.COLUMN [--using EXPR]
+  add-column        TABLE.COLUMN TYPE --default EXPR                      a default that differs from row to row
+  add-foreign-key   TABLE.COLUMN PARENT[.COLUMN] [--on-delete ACTION] [--name NAME]
+  add-unique        TABLE COLUMN... [--name NAME]
+  add-check         TABLE CONDITION [--name NAME]
+  drop-column       TABLE.COLUMN
+  drop-table        TABLE
+  split-column      TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR
+  merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
+  rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
+
+Not yet covered: renaming a column of a key or unique index, partitioning a table, enum values, an enum replaced by
+text, generated columns, exclusion constraints, moving a column to another table.
+
+What is refused is refused by `new`, with every reason at once. Two things hold for every kind that puts a column in
+place of another: statements that say `select *`, `returning *` or insert without a list of columns have to be named
+first (the column moves to the end, and prepared ones fail with 0A000), and nothing but the application may use the old
+name when contract runs: views and policies on it are named when the revisions are written.
+
+The revisions are plain Alembic: `alembic upgrade` and `downgrade` run them too, filling rows in one statement where
+dbkit does it in batches, and without looking for blockers.""",
     "backfill": """Backfilling
 
   dbkit migrate backfill CHANGE         the rows of a change that `dbkit migrate expand` has begun

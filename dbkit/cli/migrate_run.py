@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -45,6 +46,13 @@ if TYPE_CHECKING:
     from dbkit.settings import Target
 
     Run = Callable[[Target, Environment, Options, Callable[[Record, Tick], None]], Applied]
+
+
+class Phase(StrEnum):
+    """When a pipeline calls."""
+
+    PRE = "pre"
+    POST = "post"
 
 
 def expand(
@@ -165,6 +173,49 @@ def rollback(
 
     how = deploy.Options(knobs("rollback", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change)
     _run(deploy.rollback, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+
+
+def deploy(
+    phase: Annotated[Phase, typer.Option("--phase", help="pre: before the rollout; post: after it.")],
+    target: TargetNames = None,
+    dsn: Dsn = None,
+    config: Config = None,
+    migrations: Migrations = None,
+    version_table: VersionTable = "alembic_version",
+    backup_command: BackupCommand = None,
+    accept: Accept = None,
+    window: Window = "1h",
+    max_stall: MaxStall = "100ms",
+    budget: BudgetOption = "5s",
+    max_hold: MaxHold = "2s",
+    patience: Patience = "10min",
+    deadline: Deadline = "6h",
+    cancel_blockers: CancelBlockers = None,
+    fmt: OutputFormat = Format.TEXT,
+    outputs: Outputs = None,
+    fail_on: FailOnOption = FailOn.ERROR,
+    quiet: Quiet = False,
+) -> None:
+    """Run what is due before or after the application is rolled out; the form for a pipeline.
+
+    pre expands, backfills and verifies: when it ends with 0 the new application may start. post contracts what may be
+    contracted; while the gate is closed that is a warning, and the next deploy asks again (--fail-on warn: exit 1).
+
+    Examples:
+
+      dbkit migrate deploy --phase pre -t prod
+
+      dbkit migrate deploy --phase post -t prod --backup-command "pgbackrest --stanza=main backup"
+    """
+    from dbkit.postgres.migrate import deploy as engine
+    from dbkit.postgres.migrate import pipeline
+
+    how = engine.Options(
+        knobs(f"deploy --phase {phase.value}", max_stall, budget, max_hold, patience, deadline, cancel_blockers), None,
+        backup_command, tuple(accept or ()), seconds("--window", window),
+    )  # fmt: skip
+    run = pipeline.pre if phase is Phase.PRE else pipeline.post
+    _run(run, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
 
 
 def _run(

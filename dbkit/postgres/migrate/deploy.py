@@ -19,10 +19,12 @@ from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, Targe
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, gate, revisions
+from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
-from dbkit.postgres.migrate.executor.session import Done
+from dbkit.postgres.migrate.executor.session import Done, Fill
+from dbkit.postgres.migrate.executor.units import Sentence
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
@@ -76,7 +78,23 @@ def rollback(target: Target, environment: Environment, options: Options, progres
     with connect(target, purpose="migrate") as connection:
         found = prepared(connection, target)
         moves = due_back(connection, environment, options.change)
+        options.knobs.fill = _refill(connection, target, moves, progress)
         return _carry_out("rollback", connection, found, target, environment, moves, options, progress)
+
+
+def _refill(connection: Connection, target: Target, moves: Sequence[Move], progress: Progress) -> Fill:
+    """Rows of an old shape that is made again are filled in batches, as those of a new one are."""
+    wanted = [s for m in moves if m.revision.phase == "contract" for s in standing.specs(connection, m.revision)]
+
+    def refill(sentence: Sentence) -> bool:
+        del sentence
+        for spec in wanted:
+            filled = fill(spec, target, progress=progress)
+            if filled.error is not None:
+                raise filled.error
+        return bool(wanted)
+
+    return refill
 
 
 def prepared(connection: Connection, target: Target) -> Server:
@@ -298,7 +316,10 @@ def _report(
                 )
     except (psycopg.Error, Unreachable):
         connection.close()  # lost: what the run itself knows is told all the same
-    if not done:
+    if done:
+        waited = f"others waited {format_seconds(options.knobs.budget.longest)} at the most"
+        passed.append(Passed("migrate.change", target.name, f"{command} took {format_seconds(seconds)}; {waited}"))
+    else:
         passed.append(Passed("migrate.change", target.name, "nothing is due"))
     statements: list[Json] = [d.data() for d in done]
     budget = options.knobs.budget

@@ -112,6 +112,7 @@ def _add_unique(wish: Wish) -> Design:
 
 def _add_check(wish: Wish) -> Design:
     name = wish.options.get("name")
+    server.take_check(wish.connection, wish.table, wish.words[0])
     return constraints.add_check(wish.table, wish.words[0], bare(name) if name else None)
 
 
@@ -205,7 +206,10 @@ def make(
         connection, facts.read(connection, table), column, tuple(rest), options, _pairs(assigned, "--set"),
         _pairs(back, "--back"), tuple(accepted),
     )  # fmt: skip
-    return known.make(wish)
+    try:
+        return known.make(wish)
+    except UsageError as error:
+        raise UsageError(error.what, why=error.why, hint=error.hint or known.told) from None
 
 
 def _pairs(texts: Sequence[str], flag: str) -> dict[str, str]:

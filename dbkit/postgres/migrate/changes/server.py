@@ -42,6 +42,23 @@ def immutable(connection: Connection, table: Table, expression: str) -> bool:
         raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
 
 
+def take_check(connection: Connection, table: Table, condition: str) -> None:
+    """Raise UsageError unless the server takes a condition as a check of this table."""
+    words.expression(condition, "the condition")
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            copy = sql.SQL("create temporary table dbkit_look (like {})")
+            connection.execute(copy.format(sql.Identifier(table.schema, table.name)))
+            check = sql.SQL("alter table dbkit_look add check ({})").format(words.trusted(condition))
+            connection.execute(check)
+            raise _Undo
+    except _Undo:
+        return
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {condition}", why=error.diag.message_primary) from None
+
+
 def type_of(connection: Connection, table: Table, expression: str) -> str:
     """The type of an expression over a table's columns, as the server prints it."""
     query = sql.SQL("select {} as value from {} limit 0").format(
