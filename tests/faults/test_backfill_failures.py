@@ -39,12 +39,12 @@ def step():
 def execute(self, *arguments, **options):
     made = send(self, *arguments, **options)
     if self.info.parameter_status("application_name") == "dbkit backfill" and "set_config" not in str(arguments):
-        if self.info.transaction_status.name == "INTRANS":  # a statement of a batch, or of cutting the ranges
+        if self.info.transaction_status.name != "IDLE":  # a statement of a batch, or of cutting the ranges
             step()
     return made
 
-def committed(*arguments):
-    done = commit(*arguments)
+def committed(*arguments, **options):
+    done = commit(*arguments, **options)
     step()
     return done
 

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.migrate.backfill import ranges, state, text
+from dbkit.postgres.migrate.backfill.ranges import Cursor
 from dbkit.postgres.migrate.backfill.state import Part
 from dbkit.postgres.migrate.changes.spec import BackfillSpec
 
@@ -38,16 +39,24 @@ class Done:
     rows: int
     finished: bool
     restarted: str = ""
+    stop: Cursor | None = None
+    """Where the part stands now."""
 
 
-def run(connection: Connection, spec: BackfillSpec, part: Part, size: int) -> Done:
-    """Carry out the next batch of a part. Raises what the server raises; then nothing of it was done."""
+def run(connection: Connection, spec: BackfillSpec, part: Part, size: int, guess: Cursor | None = None) -> Done:
+    """Carry out the next batch of a part. Raises what the server raises; then nothing of it was done.
+
+    `guess` is where the part is believed to stand (its last batch ended there). Three journeys to the server then do:
+    the lock, the part's row and the end of the batch; the update; the new place and the commit.
+    """
     began = time.monotonic()
-    with connection.transaction():
+    with connection.pipeline() as pipeline, connection.transaction():
         connection.execute(
             sql.SQL("lock table only {} in row exclusive mode").format(text.table(part.leaf.schema, part.leaf.name))
         )
-        row = state.held(connection, part.id)
+        asked = state.ask(connection, part.id)
+        foreseen = ranges.ask(connection, part.leaf, guess, part.fin, size) if guess and part.fin else None
+        row = state.held(asked)
         if row["finished"]:
             return Done(0, time.monotonic() - began, 0, 0, finished=True)
         if row["by"] == "ctid" and row["filenode"] != row["filenode_now"]:
@@ -55,18 +64,23 @@ def run(connection: Connection, spec: BackfillSpec, part: Part, size: int) -> Do
             told = f"{row['name']} was rewritten (filenode {row['filenode']} is now {row['filenode_now']})"
             return Done(0, time.monotonic() - began, 0, 0, finished=pages == 0, restarted=told)
         cur, fin = _cursor(row["cur"]), tuple(row["fin"])
-        stop, seen = ranges.upto(connection, part.leaf, cur, fin, size)
-        rows = connection.execute(ranges.update(spec, part.leaf, cur, stop)).rowcount
+        if (cur, fin) != (guess, part.fin) or foreseen is None:
+            foreseen = ranges.ask(connection, part.leaf, cur, fin, size)
+        stop, seen = ranges.upto(foreseen, part.leaf, cur, fin, size)
+        done = connection.execute(ranges.update(spec, part.leaf, cur, stop))
+        pipeline.sync()
+        rows = done.rowcount
         finished = stop == fin
         state.advance(connection, part.id, stop, seen or rows, rows, finished=finished)
-    return Done(size, time.monotonic() - began, seen or rows, rows, finished=finished)
+    return Done(size, time.monotonic() - began, seen or rows, rows, finished=finished, stop=stop)
 
 
 def where_it_stands(connection: Connection, part: Part, size: int) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The row of a part and where its next batch of this size would end; read only."""
     with connection.transaction(force_rollback=True):
-        row = state.held(connection, part.id)
-        stop, _ = ranges.upto(connection, part.leaf, _cursor(row["cur"]), tuple(row["fin"]), size)
+        row = state.held(state.ask(connection, part.id))
+        cur, fin = _cursor(row["cur"]), tuple(row["fin"])
+        stop, _ = ranges.upto(ranges.ask(connection, part.leaf, cur, fin, size), part.leaf, cur, fin, size)
     return row, stop
 
 

@@ -158,6 +158,7 @@ class Walk:
         self._failing_since: float | None = None
         self._failures = 0
         self._reconnects = 0
+        self._at = part.cur
         self._narrow = 0
         """Batches of this size look for the row the server rejects; 0 when none was met."""
 
@@ -169,7 +170,7 @@ class Walk:
                 continue
             self._steer()
             try:
-                done = batch.run(self._connect(), self._spec, self._part, self._narrow or self._pace.size)
+                done = batch.run(self._connect(), self._spec, self._part, self._narrow or self._pace.size, self._at)
             except DbkitError:
                 if not self._reconnects:
                     raise
@@ -191,6 +192,7 @@ class Walk:
 
     def _done(self, done: batch.Done) -> None:
         self._failing_since, self._failures, self._reconnects = None, 0, 0
+        self._at = done.stop
         if done.restarted:
             self._shared.say("restart", object=self._part.leaf.qualified, reason=done.restarted)
             return

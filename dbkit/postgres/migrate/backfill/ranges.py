@@ -9,9 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final
+from typing import Final, TypeAlias
 
+import psycopg
 from psycopg import sql
+from psycopg.rows import TupleRow
 
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.migrate.backfill import text
@@ -19,6 +21,7 @@ from dbkit.postgres.migrate.backfill.tables import Key, Leaf
 from dbkit.postgres.migrate.changes.spec import BackfillSpec
 
 Cursor = tuple[str, ...]
+Answer: TypeAlias = "psycopg.Cursor[TupleRow]"
 SMALLEST: Final = {"key": 16, "ctid": 1}
 FIRST: Final = {"key": 1000, "ctid": 16}
 LARGEST: Final = {"key": 100_000, "ctid": 8192}
@@ -82,22 +85,30 @@ def _cuts(connection: Connection, leaf: Leaf, key: Key, count: int) -> list[Curs
     return [tuple(row) for row in connection.execute(query).fetchall()]
 
 
-def upto(connection: Connection, leaf: Leaf, cur: Cursor | None, fin: Cursor, rows: int) -> tuple[Cursor, float]:
-    """The end of the next batch and how many rows it is expected to visit: `rows` rows, or what is left."""
+def ask(connection: Connection, leaf: Leaf, cur: Cursor | None, fin: Cursor, rows: int) -> Answer | None:
+    """Ask the server where the next batch ends; None for pages, where it is a matter of counting."""
     key = leaf.key
     if key is None:
+        return None
+    # An index-only walk; where no row is that far, the batch ends at the fixed end.
+    return connection.execute(
+        sql.SQL("select {} from only {} where {} order by {} offset {} limit 1").format(
+            _texts(key),
+            text.table(leaf.schema, leaf.name),
+            sql.SQL(" and ").join(_between(key, cur, fin)),
+            _order(key),
+            sql.Literal(rows - 1),
+        )
+    )
+
+
+def upto(asked: Answer | None, leaf: Leaf, cur: Cursor | None, fin: Cursor, rows: int) -> tuple[Cursor, float]:
+    """The end of the next batch and how many rows it is expected to visit (0 when unknown), from what `ask` gave."""
+    if asked is None:
         start, end = int(cur[0]) if cur else 0, int(fin[0])
         stop = min(end, start + rows)
         return (str(stop),), (stop - start) * leaf.tuples / max(leaf.pages, 1)
-    # An index-only walk; where no row is that far, the batch ends at the fixed end.
-    query = sql.SQL("select {} from only {} where {} order by {} offset {} limit 1").format(
-        _texts(key),
-        text.table(leaf.schema, leaf.name),
-        sql.SQL(" and ").join(_between(key, cur, fin)),
-        _order(key),
-        sql.Literal(rows - 1),
-    )
-    row = connection.execute(query).fetchone()
+    row = asked.fetchone()
     return (tuple(row), float(rows)) if row else (fin, 0.0)
 
 

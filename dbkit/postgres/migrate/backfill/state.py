@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import DictRow, dict_row
 
 from dbkit import assets
 from dbkit.errors import Refused, Unreachable
@@ -136,18 +137,22 @@ def progress(connection: Connection, change: str) -> tuple[int, int] | None:
     return (round(row["seen"]), round(row["total"])) if row["n"] else None
 
 
-def held(connection: Connection, part: int) -> dict[str, Any]:
-    """The row of a part, locked until the transaction ends, with its table's filenode as it is now."""
-    rows = fetch(
-        connection,
+def ask(connection: Connection, part: int) -> psycopg.Cursor[DictRow]:
+    """Ask for the row of a part, locked until the transaction ends, with its table's filenode as it is now."""
+    return connection.cursor(row_factory=dict_row).execute(
         "select b.*, pg_catalog.pg_relation_filenode(b.rel)::bigint as filenode_now, "
         "pg_catalog.pg_relation_size(b.rel) / current_setting('block_size')::int as pages_now "
         "from dbkit.backfill b where b.id = %s for update",
         [part],
     )
-    if not rows:
+
+
+def held(asked: psycopg.Cursor[DictRow]) -> dict[str, Any]:
+    """The row that was asked for."""
+    row = asked.fetchone()
+    if row is None:
         raise Refused("the row of this backfill is gone from dbkit.backfill", hint="run the same command again")
-    return rows[0]
+    return row
 
 
 def advance(connection: Connection, part: int, cur: Cursor, seen: float, rows: int, *, finished: bool) -> None:
