@@ -126,7 +126,7 @@ def require_supported(found: Server) -> None:
         raise Refused(f"PostgreSQL {found.version_text} is too old", hint="dbkit supports PostgreSQL 14 to 18")
 
 
-def fetch(connection: Connection, query: LiteralString, params: Any = None) -> list[DictRow]:
+def fetch(connection: Connection, query: LiteralString | sql.SQL | sql.Composed, params: Any = None) -> list[DictRow]:
     """All rows of a query as dictionaries."""
     with connection.cursor(row_factory=dict_row) as cursor:
         return cursor.execute(query, params).fetchall()

@@ -39,6 +39,7 @@ class Observed:
     search_path: str
     """The role's own search path, under which the author's statements are meant."""
     indexes: tuple[Index, ...]
+    """Those of the wanted indexes' tables and their partitions."""
     relations: tuple[Relation, ...]
     partitions: tuple[Partition, ...]
     builds: tuple[Build, ...]
@@ -60,12 +61,15 @@ def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) ->
             relations = {r.oid: r for r in catalog.relations(connection)}
             built = build_all(connection, server, wanted, tables, relations)
             connection.execute("set local search_path = pg_catalog")
-            indexes = catalog.indexes(connection)
+            partitions = catalog.partitions(connection)
+            roots = {table for table in tables if table is not None}
+            trees = roots | {p.root_oid for p in partitions if p.oid in roots}
+            indexes = catalog.indexes(connection, roots | {p.oid for p in partitions if p.root_oid in trees})
             found = _Scene(
                 server,
                 relations,
                 tuple(i for i in indexes if not i.schema.startswith("pg_temp")),
-                catalog.partitions(connection),
+                partitions,
                 catalog.builds(connection),
             )
             on_copy = {i.name: i for i in indexes if i.schema.startswith("pg_temp")}
@@ -254,11 +258,10 @@ class _Scene:
         return replace(verdict, state=state, detail=built.detail, hint=built.hint)
 
     def _whose(self, owner: Relation) -> str:
-        index = next((i for i in self.indexes if i.oid == owner.oid), None)
-        if index is not None:
-            return f"the name belongs to an index on {index.table}"
         kinds = {
             "r": "a table",
+            "i": "an index on another table",
+            "I": "an index on another table",
             "v": "a view",
             "m": "a materialized view",
             "S": "a sequence",
