@@ -81,6 +81,7 @@ def test_to_the_end_and_back(made, case):
     assert rows(made, case.old) == [(n, *case.old.show(n)) for n in range(1, ROWS + 1)]
 
 
+@pytest.mark.pg(18)
 def test_by_plain_alembic(made, case):
     before = held(made, case.tables)
     done = made.alembic("upgrade", "head")
@@ -96,6 +97,7 @@ def test_by_plain_alembic(made, case):
         assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.pg(18)
 def test_the_revisions_pass_lint(made, case):
     schema = made.db.psql("\\! true") and ""
     scripts = alembic_source.read(made.ini)
@@ -104,6 +106,7 @@ def test_the_revisions_pass_lint(made, case):
     assert errors == [], [(f.rule, f.message, f.location) for f in errors]
 
 
+@pytest.mark.pg(18)
 def test_status_tells(made, case):
     (entry,) = made.status()
     assert set(entry) == {
@@ -118,3 +121,43 @@ def test_status_tells(made, case):
         assert entry["blocked_by"][0]["who"]
         made.fill(made.change)
         assert made.status()[0]["next"] == "contract"
+
+
+def test_a_table_is_dropped(place):
+    place.run(
+        "create table t (id int primary key); create table other (id int primary key, t int references t);"
+        " create table up (id int primary key); alter table t add up int references up;"
+        " insert into t select 1; insert into other values (1, 1)"
+    )
+    change = place.new("drop-table", "t")
+    before = [place.facts(name) for name in ("t", "other", "up")]
+    place.done("expand")
+    place.run("delete from t")  # nothing points at it any more
+    place.run("insert into t values (1)")
+    place.done("rollback")
+    assert [place.facts(name) for name in ("t", "other", "up")] == before
+    place.done("expand")
+    place.done("contract")
+    assert place.phase(change) == "contracted"
+    assert place.db.execute("select to_regclass('t')") == [(None,)]
+    with pytest.raises(Refused, match="cannot be rolled back"):
+        place.move("rollback", change)
+
+
+def test_an_expand_that_the_rows_do_not_allow_is_taken_back(place):
+    """Orphans, duplicates, rows that break the condition: named, nothing left, and the pipeline sees exit 6."""
+    place.run(
+        "create table p (id int primary key); create table t (id int primary key, a int);"
+        " insert into t select n, n / 2 from generate_series(1, 10) n"
+    )
+    before = place.facts("t")
+    for words in (("add-foreign-key", "t.a", "p"), ("add-unique", "t", "a"), ("add-check", "t", "a > 3")):
+        change = place.new(*words)
+        applied = place.move("expand", change)
+        assert applied.error is not None
+        assert applied.error.exit_code == 6, applied.error.lines()
+        assert "rolled back" in applied.error.what
+        assert place.phase(change) == "new"
+        assert place.facts("t") == before
+        for file in (place.folder / "versions").glob("*.py"):
+            file.unlink()

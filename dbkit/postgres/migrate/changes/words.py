@@ -74,6 +74,7 @@ def index(definition: str, mapping: Mapping[str, str], name: str) -> str:
         held.idxname = name
         held.concurrent = True
         held.if_not_exists = True
+        held.relation.inh = True  # of a partitioned table the server prints ON ONLY
         for element in (*held.index_params, *held.index_including_params):
             if element.index_elem.name in mapping:
                 element.index_elem.name = mapping[element.index_elem.name]
