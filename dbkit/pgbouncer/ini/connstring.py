@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from typing import Final
+
+from dbkit.secrets import redact
 
 
 class BadString(ValueError):
@@ -20,6 +24,14 @@ def pairs(text: str) -> Iterator[tuple[str, str]]:
         value, at = _value(text, at)
         yield key, value
         at = _skip(text, at)
+
+
+_PASSWORD: Final = re.compile(r"(passw(?:or)?d\s*[=:]\s*)(?:'(?:[^']|'')*'?|[^ ]+)", re.IGNORECASE)
+
+
+def without_password(text: str) -> str:
+    """A line fit to be shown: a password is hidden by this file's own quoting, then by every other that is known."""
+    return redact(_PASSWORD.sub(r"\1***", text))
 
 
 def _skip(text: str, at: int) -> int:

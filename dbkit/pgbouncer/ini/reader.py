@@ -14,11 +14,11 @@ from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.pgbouncer.ini import entries, parameters
+from dbkit.pgbouncer.ini.connstring import without_password
 from dbkit.pgbouncer.ini.entries import Database, Peer, Refused, User
 from dbkit.pgbouncer.ini.lexer import Entry, Include, Section, SyntaxProblem, items
 from dbkit.pgbouncer.ini.parameters import Parameter, Version
 from dbkit.pgbouncer.ini.values import InvalidValue, canonical
-from dbkit.secrets import redact
 
 MAX_DEPTH: Final = 10
 MAX_FILES: Final = 1000
@@ -228,7 +228,7 @@ def _scan(reading: _Reading, content: bytes, path: str, *, depth: int) -> None:
             case Include():
                 _include(reading, item, path, depth)
             case SyntaxProblem():
-                message = f"syntax error in configuration: {redact(item.text)}"
+                message = f"syntax error in configuration: {without_password(item.text)}"
                 reading.stop(Problem(path, item.line, message))
             case Entry():
                 reading.count += 1
@@ -275,7 +275,10 @@ def _include(reading: _Reading, item: Include, path: str, depth: int) -> None:
 
 def _entry(reading: _Reading, item: Entry, path: str) -> None:
     invalid = Problem(
-        path, item.line, f'invalid value "{redact(item.value)}" for parameter {item.key} in configuration', item.key
+        path,
+        item.line,
+        f'invalid value "{without_password(item.value)}" for parameter {item.key} in configuration',
+        item.key,
     )
     if reading.section is None:
         reading.stop(Problem(path, item.line, f"load_init_file: value without section: {item.key}"), invalid)
@@ -296,7 +299,7 @@ def _entry(reading: _Reading, item: Entry, path: str) -> None:
     except InvalidValue:
         reading.stop(invalid)
     except Refused as error:
-        reading.stop(Problem(path, item.line, redact(str(error)), item.key), invalid)
+        reading.stop(Problem(path, item.line, without_password(str(error)), item.key), invalid)
 
 
 def _setting(reading: _Reading, item: Entry, path: str) -> None:
@@ -313,7 +316,7 @@ def _setting(reading: _Reading, item: Entry, path: str) -> None:
     try:
         value = canonical(parameter.kind, item.value, reading.version)
     except InvalidValue:
-        reading.settings.append(replace(held, error=f'invalid value "{redact(item.value)}"'))
+        reading.settings.append(replace(held, error=f'invalid value "{without_password(item.value)}"'))
         raise
     reading.settings.append(replace(held, value=value))
 
@@ -328,7 +331,7 @@ def _database(reading: _Reading, item: Entry, path: str) -> None:
     if item.key == "*":
         wrong = entries.autodb_problem(item.value, reading.version)
         if wrong is not None:
-            reading.notes.append(Problem(path, item.line, redact(wrong), "*"))
+            reading.notes.append(Problem(path, item.line, without_password(wrong), "*"))
     reading.databases[item.key] = held
 
 

@@ -106,6 +106,10 @@ def test_all_mistakes_are_found_though_the_daemon_stops_at_the_first():
 def test_no_password_is_kept_in_a_message():
     held = read(b"[databases]\na = host=x password=canary-7 nope=1\n[pgbouncer]\n-- password=canary-7\n", V18)
     assert "canary-7" not in repr(held)
+    for secret in ("'it''s canary-7'", "'canary-7", "'a b canary-7' nope", "x,canary-7"):
+        for line in (f"a = host=x password={secret} nope=1", f"a = password = {secret}", f"a password={secret}"):
+            held = read(f"[databases]\n{line}\n[pgbouncer]\n".encode(), V18)
+            assert "canary-7" not in repr((held.problems, held.further, held.databases)), line
 
 
 @pytest.mark.parametrize(
