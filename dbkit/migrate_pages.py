@@ -77,7 +77,8 @@ Held back for longer than --max-hold (1 h) it stops, resumable (exit 5). `off` s
 
 Steering it. `dbkit job limit ID --max-lag 2s` changes limits within a second, also for later runs of the job;
 `dbkit job pause | resume | abort ID`; --stop-after 2h for a maintenance window; --rest 1 for half the speed. A second
-runner on the same table is refused. `dbkit job show ID` prints every decision with its reason.
+runner on the same table is refused. --workers sets how many ranges are filled side by side (2). `dbkit job show ID`
+prints every decision with its reason.
 
 Without a change (--table) no triggers keep filled rows right: deploy the application that writes the new value first.
 At the end the rows are counted; any that were written meanwhile without it are told (exit 5), and the same command

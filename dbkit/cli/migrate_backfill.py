@@ -93,7 +93,7 @@ def backfill(
             show_default=False,
         ),
     ] = None,
-    workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Ranges filled side by side.")] = 1,
+    workers: Annotated[int, typer.Option("--workers", min=1, max=16, help="Ranges filled side by side.")] = 2,
     by: Annotated[By, typer.Option("--by", help="Ranges of a unique key, or of pages (ctid).")] = By.AUTO,
     triggers: Annotated[
         Triggers,

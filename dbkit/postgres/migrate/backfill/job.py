@@ -42,7 +42,8 @@ SLICES_A_WORKER: Final = 4
 class Knobs:
     """How a backfill is carried out. `texts` are limits given for this run, by name."""
 
-    workers: int = 1
+    workers: int = 2
+    """One for each range that is filled at a time; while one waits for a commit or a lock, the other works."""
     by: str = "auto"
     """`auto`, `key` or `ctid`."""
     triggers: str = "auto"
