@@ -82,7 +82,11 @@ def audit(
     ] = None,
     fix: Annotated[
         Path | None,
-        typer.Option("--fix", help="Write what can be mended safely as a plan for `dbkit apply`.", metavar="FILE"),
+        typer.Option(
+            "--fix",
+            help="Write what mends the findings: .json (a plan for `dbkit apply`), .sql, .patch or .sh.",
+            metavar="FILE",
+        ),
     ] = None,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
@@ -96,7 +100,9 @@ def audit(
 ) -> None:
     """Hold targets against their policies; change nothing.
 
-    PostgreSQL: indexes that are missing, invalid, doubled, unused, bloated, missing on foreign keys or undocumented.
+    PostgreSQL: indexes that are missing, invalid, doubled, unused, bloated, missing on foreign keys or undocumented;
+    settings beside the documents, scaled to the machine; memory, durability, replication, vacuum, timeouts, logging,
+    security. A postgresql.conf is judged with no server: would it start, reload, survive an upgrade.
     PgBouncer: whether the file loads and what RELOAD would do, who gets in, queues, drift, and whether the pools fit
     the servers behind them: `dbkit explain pgbouncer`.
     What passed and what could not be seen is part of the report. Several targets are looked at side by side; if one
@@ -109,6 +115,10 @@ def audit(
       dbkit audit --dsn postgresql://dba@db/app --select pg.index-invalid --fail-on warn
 
       dbkit audit prod --fix fix.json && dbkit apply fix.json -t prod
+
+      dbkit audit --pg-conf postgresql.conf --pg-version 15 --memory 16GB --cpus 4 --fix fix.patch
+
+      dbkit audit prod --memory 16GB --cpus 4 --upgrade-to 18
 
       dbkit audit --pgbouncer-ini pgbouncer.ini --pgbouncer-version 1.18 --fix fix.patch
 

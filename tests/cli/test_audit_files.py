@@ -135,7 +135,7 @@ def test_own_wanted_settings_extend_the_shipped_ones(conf, tmp_path):
     report, _ = audit(conf, *TIER, "--settings", str(mine), "--select", "pg.setting-off-policy")
     found = {f["object"]: f for f in report["findings"]}
     assert "jit" not in found
-    assert "at most 64MB (ours)" in found["work_mem"]["message"]
+    assert "at most 64MB will do (ours)" in found["work_mem"]["message"]
     assert found["work_mem"]["location"] == {"file": str(conf), "line": 1}
     mine.write_text("version: 1\nengine: postgres\nsettings:\n  jit:\n    wont: 3\n")
     done = dbkit("audit", "--pg-conf", str(conf), "--settings", str(mine))

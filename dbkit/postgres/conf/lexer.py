@@ -123,7 +123,7 @@ def unquote(token: bytes) -> bytes:
             return bytes([int(escaped, 8) & 0xFF])
         return _ESCAPES.get(escaped, escaped)
 
-    return _ESCAPED.sub(resolve, token[1:-1])
+    return _ESCAPED.sub(resolve, token[1:-1]).partition(b"\0")[0]  # a C string ends there
 
 
 def _text(raw: bytes) -> str:

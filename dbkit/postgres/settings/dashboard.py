@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from dbkit.exhibits import Bar, Exhibit, Stack, Table
 from dbkit.postgres.conf.reader import printable
 from dbkit.postgres.conf.values import written
@@ -21,7 +23,7 @@ def exhibits(scene: Scene) -> tuple[Exhibit, ...]:
         found.append(
             Table(
                 f"Settings of {scene.name} beside the policy",
-                ("setting", "is", "wanted", "set in", "origin", "verdict"),
+                ("setting", "is", "wanted", "verdict", "set in", "origin"),
                 rows,
                 note=f"PostgreSQL {scene.major}; machine: {scene.size.words}. `!`: the policy does not accept it.",
             )
@@ -51,9 +53,10 @@ def _rows(scene: Scene) -> list[tuple[str, ...]]:
         try:
             held = scene.setting(name)
         except Unseen:
-            rows.append((name, "not visible", "", "", wish.origin, "not judged"))
+            rows.append((name, "not visible", "", "not judged", "", wish.origin.partition(" (")[0]))
             continue
-        where = f"{held.file}:{held.line}" if held.file else held.source
+        where = f"{Path(held.file).name}:{held.line}" if held.file else held.source
+        origin = wish.origin.partition(" (")[0]
         shown = printable(held.shown)
         try:
             if not compare.applies(wish, scene, known):
@@ -61,14 +64,13 @@ def _rows(scene: Scene) -> list[tuple[str, ...]]:
             difference = compare.differs(wish, scene, held, known)
             want = compare.wanted(wish, scene, held.parameter, known)
         except Unknown as unknown:
-            rows.append(
-                (name, shown, "", where, wish.origin, f"needs --{str(unknown).replace('safe_work_mem', 'memory')}")
-            )
-        except (Unseen, ValueError):
-            rows.append((name, "not visible", "", "", wish.origin, "not judged"))
+            needs = f"needs --{str(unknown).replace('safe_work_mem', 'memory')}"
+            rows.append((name, shown, "", needs, where, origin))
+        except ValueError:
+            rows.append((name, shown, "", "not judged", where, origin))
         else:
-            text = difference.accepted if difference else written(held.parameter, want or "")
-            rows.append(
-                (name, shown, text, where, wish.origin, f"! {wish.severity.value}" if difference else "as wanted")
-            )
+            text = written(held.parameter, want or "")
+            if difference and difference.accepted != text:
+                text = f"{text} ({difference.accepted})"
+            rows.append((name, shown, text, f"! {wish.severity.value}" if difference else "as wanted", where, origin))
     return rows

@@ -47,6 +47,7 @@ def conf(tmp_path, text, major=18):
         ("cluster_name = 'a#b'", "cluster_name", "a#b"),
         ("cluster_name = 'it''s'", "cluster_name", "it's"),
         (r"cluster_name = '\101\''", "cluster_name", "A'"),
+        (r"cluster_name = 'a\000b'", "cluster_name", "a"),
         (r"event_source = '\101\t\''", "event_source", "A\t'"),
         ("work_mem = 2MB\r", "work_mem", "2048"),
         ("datestyle = 'iso, dmy'", "datestyle", "ISO, DMY"),

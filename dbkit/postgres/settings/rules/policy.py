@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dbkit.model import Location, Severity
-from dbkit.postgres.conf.values import written
+from dbkit.postgres.conf.values import InvalidValue, canonical, written
 from dbkit.postgres.settings import compare
 from dbkit.postgres.settings.documents import Wish
 from dbkit.postgres.settings.formulas import Unknown
@@ -108,12 +108,13 @@ def _verdict(scene: Scene, held: Held, wish: Wish, difference: compare.Differenc
     want = written(parameter, difference.want)
     where = " by default" if held.is_default and held.file is None else ""
     document = ""
-    if wish.document is not None and wish.document != want:
+    if wish.document is not None and _canonical(held, wish.document) != difference.want:
         document = f"; the document says {wish.document}"
         document += f": {wish.deviates}" if wish.deviates else " for its machine of 16 GB and 4 CPUs"
+    others = f", {difference.accepted} will do" if difference.accepted != want else ""
     restart = "; needs a restart" if parameter.needs_restart else ""
     message = (
-        f"{name} is {held.shown or 'empty'}{where}, wanted is {difference.accepted} ({wish.origin}): "
+        f"{name} is {held.shown or 'empty'}{where}, wanted is {want}{others} ({wish.origin}): "
         f"{wish.why}{document}{restart}"
     )
     line = scene.wanted.places.get(name.lower()) or scene.wanted.places.get(name)
@@ -136,6 +137,13 @@ def _verdict(scene: Scene, held: Held, wish: Wish, difference: compare.Differenc
             "restart": parameter.needs_restart,
         },
     )
+
+
+def _canonical(held: Held, text: str) -> str:
+    try:
+        return canonical(held.parameter, text)
+    except InvalidValue:
+        return text
 
 
 RULES = (off_policy,)
