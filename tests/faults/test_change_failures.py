@@ -33,6 +33,8 @@ def fresh(database_on, pg, tmp_path):
                 f"insert into {case.old.table} (id, {columns}) values (%s{', %s' * len(case.old.columns)})",
                 [(n, *case.old.show(n)) for n in range(1, 101)],
             )
+        if case.seed:
+            place.run(case.seed)
         place.change = place.new(case.kind, case.place, *case.words, **case.more)
         return place
 
@@ -105,6 +107,14 @@ def test_expand_is_cut_at_every_statement(fresh, monkeypatch):
 @FEW
 def test_contract_is_cut_at_every_statement(fresh, monkeypatch):
     assert cut_at_each(fresh, monkeypatch, "contract", verified, 4) > 30
+
+
+@FEW
+@pytest.mark.parametrize("what", ["expand", "contract"])
+def test_a_swap_of_keys_is_cut_at_some_statements(fresh, monkeypatch, what):
+    case = next(c for c in CASES if c.name == "change-type-of-a-key")
+    prepare = verified if what == "contract" else lambda place: None
+    assert cut_at_each(fresh, monkeypatch, what, prepare, 23, case) > 60
 
 
 @FEW

@@ -15,6 +15,7 @@ from psycopg import errors, sql
 from dbkit import assets
 from dbkit.errors import Broken, DbkitError, Stopped
 from dbkit.model import Json
+from dbkit.postgres import ddl
 from dbkit.postgres.connect import Connection, fetch, pin
 from dbkit.postgres.indexes import desired, failure, wishes
 from dbkit.postgres.indexes.build import Builder
@@ -26,6 +27,7 @@ from dbkit.postgres.migrate.executor.blockers import Holder
 from dbkit.postgres.migrate.executor.budget import Budget
 from dbkit.postgres.migrate.executor.units import Sentence, Unit
 from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.names import Name
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 
@@ -235,7 +237,7 @@ class Session:
             return
         if sentence.index == "create":
             outcome = Outcome(unit.told, "")
-            wanted = desired.read(_plain(sentence.sql), f"line {sentence.line}")[0]
+            wanted = desired.read(self._qualified(_plain(sentence.sql)), f"line {sentence.line}")[0]
             wishes.settle(self._builder, wanted, outcome)
             done.waited += outcome.waited
             return
@@ -248,6 +250,22 @@ class Session:
                 raise
         finally:
             done.waited += running.waited
+
+    def _qualified(self, statement: str) -> str:
+        """The index on the table that the revision's search_path means: the builder looks with its own."""
+        node = ddl.copy(ddl.parse(statement)[0].node)
+        relation = node.index_stmt.relation
+        if not relation.schemaname:
+            rows = fetch(
+                self.connection,
+                "select n.nspname::text as schema "
+                "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
+                "where c.oid = pg_catalog.to_regclass(%s)",
+                [Name("", relation.relname).sql],
+            )
+            if rows:
+                relation.schemaname = rows[0]["schema"]
+        return ddl.deparse(node)
 
     @contextmanager
     def _watched(self, running: Running) -> Generator[None]:
