@@ -166,7 +166,9 @@ def resume(
     if record.kind == "migrate":
         again = str(record.spec.get("command", "dbkit migrate deploy"))
         raise UsageError(
-            f"job {job_id} goes on by its own command", why="it needs the folder of the revisions", hint=f"run `{again}`"
+            f"job {job_id} goes on by its own command",
+            why="it needs the folder of the revisions",
+            hint=f"run `{again}`",
         )
     if "plan" not in record.spec:
         raise UsageError(f"job {job_id} holds no plan", hint="it was started by another version of dbkit")
