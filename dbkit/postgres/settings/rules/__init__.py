@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from dbkit.postgres.settings.rules import (
+    access,
     connections,
     durability,
     files,
@@ -34,6 +35,7 @@ SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *logging.RULES,
     *planner.RULES,
     *security.RULES,
+    *access.RULES,
     *health.RULES,
 )
 """Each judges one scene: `rule(scene)`, or `rule(scene, limits)` for a rule with limits."""

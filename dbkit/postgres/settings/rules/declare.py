@@ -85,6 +85,11 @@ def place(scene: Scene, name: str) -> Location | None:
     return Location(held.file, held.line)
 
 
+def identifier(name: str) -> str:
+    """A name as SQL, always quoted."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def literal(text: str) -> str:
     """A string as SQL."""
     return "'" + text.replace("'", "''") + "'"

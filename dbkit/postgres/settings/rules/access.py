@@ -1,0 +1,208 @@
+"""Access: who may connect, how, and with which rights."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Final
+
+from dbkit.model import Severity
+from dbkit.postgres.indexes.rules.declare import Limits
+from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, identifier, literal, setting_rule
+from dbkit.postgres.settings.scene import Row, Scene
+
+CATEGORY = "security"
+
+_WEAK: Final = {
+    "trust": "lets everybody in without a password",
+    "password": "sends the password in the clear",
+    "ident": "believes whatever the client's machine says",
+    "md5": "accepts MD5 secrets",
+}
+
+
+@setting_rule(
+    "hba-weak",
+    Severity.WARN,
+    CATEGORY,
+    ok="Every line of pg_hba.conf asks for a real proof",
+    bad="""
+    -- pg_hba.conf: host all all 0.0.0.0/0 trust
+    -- pg_hba.conf: host all app 10.0.0.0/8 md5
+    """,
+    good="""
+    -- pg_hba.conf: host all app 10.0.0.0/8 scram-sha-256
+    """,
+    equivalents={"pg_gather": ("pg_hba_file_rules",)},
+)
+def hba_weak(scene: Scene) -> Verdicts:
+    """A line of pg_hba.conf lets people in too easily, or cannot be read.
+
+    Why: the first line that fits decides; `trust` for a network makes everybody on it a superuser.
+
+    Fix: `hostssl ... scram-sha-256`; for local administration `peer`. Then `select pg_reload_conf()`.
+
+    Not reported when: the method is scram-sha-256, cert, peer, reject, gss, ldap, radius or pam. An error for trust and
+    password from other machines; trust on the machine itself is a warning.
+
+    See: S4 3.2. Reading the lines needs a superuser or a GRANT (the skip says which).
+    """
+    for row in scene.rows("hba_rules"):
+        where = f"pg_hba.conf:{row['line_number']}"
+        if row["error"]:
+            never = "cannot match" in row["error"]  # such a line loads; it just lets nobody in
+            yield Verdict(
+                f"{where} {'never lets anybody in' if never else 'cannot be read'}: {row['error']}"
+                f"{'' if never else '; a reload keeps the old rules, a restart fails'}",
+                where,
+                severity=None if never else Severity.ERROR,
+            )
+            continue
+        method = row["auth_method"]
+        if method not in _WEAK or (row["type"] == "local" and method == "md5"):
+            continue
+        far = row["type"] != "local" and not _loopback(row)
+        line = " ".join(
+            (row["type"], ",".join(row["database"]), ",".join(row["user_name"]), row["address"] or "", method)
+        ).replace("  ", " ")
+        error = far and (method == "trust" or (method == "password" and row["type"] != "hostssl"))
+        yield Verdict(
+            f"{where} {_WEAK[method]}: {line}",
+            where,
+            severity=Severity.ERROR if error else Severity.INFO if method == "md5" and not far else None,
+            fix=f"{'hostssl' if far else row['type']} ... {'peer' if row['type'] == 'local' else 'scram-sha-256'}",
+            kind="rewrite",
+        )
+
+
+def _loopback(row: Row) -> bool:
+    try:
+        return ipaddress.ip_address(row["address"]).is_loopback
+    except ValueError:
+        return row["address"] in ("samehost", "localhost")
+
+
+@setting_rule(
+    "hba-unencrypted",
+    Severity.INFO,
+    CATEGORY,
+    ok="Other machines connect by hostssl",
+    bad="""
+    -- pg_hba.conf: host all app 10.0.0.0/8 scram-sha-256
+    """,
+    good="""
+    -- pg_hba.conf: hostssl all app 10.0.0.0/8 scram-sha-256
+    """,
+)
+def hba_unencrypted(scene: Scene) -> Verdicts:
+    """A line of pg_hba.conf lets other machines connect without TLS.
+
+    Why: `host` allows both; a client that falls back to plain text is not noticed.
+
+    Fix: write hostssl, once ssl is on.
+
+    Not reported when: the line is hostssl or hostgssenc, or for the machine itself.
+
+    See: S4 3.2.
+    """
+    for row in scene.rows("hba_rules"):
+        plain = row["type"] in ("host", "hostnossl") and row["auth_method"] != "reject"
+        if plain and not row["error"] and not _loopback(row):
+            yield Verdict(
+                f"pg_hba.conf:{row['line_number']} lets {row['address'] or 'other machines'} connect without TLS",
+                f"pg_hba.conf:{row['line_number']}",
+                fix="hostssl instead of host",
+                kind="rewrite",
+            )
+
+
+@setting_rule(
+    "superuser-at-work",
+    Severity.WARN,
+    CATEGORY,
+    ok="No application works as a superuser",
+    bad="""
+    -- an application with every right
+    create role app login superuser;
+    """,
+    good="""
+    -- an application with its own rights
+    create role app login;
+    """,
+    equivalents={"pg_gather": ("superusers",)},
+)
+def superuser_at_work(scene: Scene) -> Verdicts:
+    """A role that may log in is a superuser, or passes by row-level security, and is not the one initdb made.
+
+    Why: an injection in an application that runs as a superuser reads files and runs programs on the server.
+
+    Fix: `alter role app nosuperuser`, and grant what it needs; pg_monitor for monitoring, pg_maintain for maintenance
+    (17 and newer), ownership for migrations.
+
+    Not reported when: it is the bootstrap superuser without a session, or the auditor itself. An error when sessions of
+    the role are open by something other than psql, pgAdmin, pg_dump or dbkit.
+
+    See: S4 3.4. Who is connected is visible with pg_read_all_stats.
+    """
+    tools = ("psql", "pgadmin", "pg_dump", "pg_restore", "dbkit", "pg_basebackup", "dbeaver", "datagrip")
+    for row in scene.rows("login_roles"):
+        if row["mine"] or not (row["superuser"] or row["bypasses_rls"]):
+            continue
+        working = [a for a in row["applications"] if not a.lower().startswith(tools)]
+        if row["bootstrap"] and not working:
+            continue
+        what = "is a superuser" if row["superuser"] else "passes by row-level security"
+        busy = f"; {row['sessions']} sessions are open ({', '.join(working)})" if working else ""
+        yield Verdict(
+            f"role {row['role']} {what} and may log in{busy}",
+            row["role"],
+            severity=Severity.ERROR if working and row["superuser"] else None,
+            fix=f"alter role {identifier(row['role'])} {'nosuperuser' if row['superuser'] else 'nobypassrls'};",
+        )
+
+
+class ExpiryLimits(Limits):
+    """Knobs of pg.role-expires."""
+
+    days: float = 7.0
+
+
+@setting_rule(
+    "role-expires",
+    Severity.WARN,
+    CATEGORY,
+    ok="No role's password is about to expire",
+    bad="""
+    -- in three days
+    do $$ begin execute format('create role app login valid until %L', now() + interval '3 days'); end $$;
+    """,
+    good="""
+    -- never
+    create role app login;
+    """,
+    limits=ExpiryLimits,
+    equivalents={"postgresqltuner": ("user account expiry",)},
+)
+def role_expires(scene: Scene, limits: ExpiryLimits) -> Verdicts:
+    """The password of a role that may log in is about to expire, or has expired.
+
+    Why: from that moment its logins fail, with the same words as for a wrong password.
+
+    Fix: set a new password, and `alter role app valid until '...'`.
+
+    Not reported when: there is no date, it is further away than `days`, or it passed more than 30 days ago.
+
+    See: pg_roles.rolvaliduntil.
+    """
+    for row in scene.rows("login_roles"):
+        left = row["seconds_left"]
+        if left is None or not -30 * 86400 < float(left) < limits.days * 86400:
+            continue
+        when = f"{row['valid_until']:%Y-%m-%d %H:%M}"
+        yield Verdict(
+            f"the password of role {row['role']} {'expires' if left > 0 else 'has expired'} ({when})",
+            row["role"],
+            fix=f"alter role {identifier(row['role'])} valid until {literal('...')};",
+        )
+
+
+RULES = (hba_weak, hba_unencrypted, superuser_at_work, role_expires)
