@@ -170,6 +170,8 @@ def resume(
             why="it needs the folder of the revisions",
             hint=f"run `{again}`",
         )
+    if record.kind == "verify":
+        raise UsageError(f"job {job_id} is a verification", hint="run `dbkit migrate verify` again: it counts anew")
     if "plan" not in record.spec:
         raise UsageError(f"job {job_id} holds no plan", hint="it was started by another version of dbkit")
     plan = from_data(record.spec["plan"], f"job {job_id}")
