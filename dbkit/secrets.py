@@ -9,10 +9,16 @@ import re
 from typing import Final
 
 _URL: Final = re.compile(r"(?P<head>[a-z][a-z0-9+.-]*://[^\s:/@]*):(?P<secret>[^\s]*)@", re.IGNORECASE)
+_QUOTED: Final = r"'(?:[^'\\]|\\.|'')*'"
+"""A quoted value as libpq (backslash) and the server (doubled quote) write one."""
 _KEYWORD: Final = re.compile(
-    r"(?P<head>\b(?:password|passwd|pwd|sslpassword)\s*[=:]\s*)(?P<secret>'(?:[^'\\]|\\.)*'|\S+)", re.IGNORECASE
+    rf"(?P<head>\b(?:password|passwd|pwd|sslpassword)[\"']?\s*[=:]\s*)"
+    rf'(?P<secret>{_QUOTED}|"(?:[^"\\]|\\.)*"|\S+)',
+    re.IGNORECASE,
 )
-_SQL: Final = re.compile(r"(?P<head>\bpassword\s+)(?P<secret>'(?:[^']|'')*')", re.IGNORECASE)
+_SQL: Final = re.compile(
+    rf"(?P<head>\bpassword\s+)(?P<secret>e?{_QUOTED}|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$)", re.IGNORECASE | re.DOTALL
+)
 
 
 def redact(text: str) -> str:

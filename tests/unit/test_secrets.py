@@ -17,6 +17,10 @@ from dbkit.secrets import redact
         "alter role app password 'canary'",
         "PASSWORD: canary",
         "mongodb://u:canary@a,b/c",
+        "password='it''s canary' host=h",
+        "alter role app password e'can\\'ary'",
+        "alter role app password $q$it is canary$q$ valid until 'infinity'",
+        '{"password": "can ary", "user": "app"}',
     ],
 )
 def test_redact(text):
