@@ -1,7 +1,9 @@
 """A run of a change is cut off at every statement, killed, doubled or held up; the next run ends it or takes it back."""
 
 import itertools
+import random
 import signal
+import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -308,3 +310,54 @@ def wait_for(place, query, seconds=20):
             pass
         time.sleep(0.01)
     raise AssertionError(f"never seen: {query}")
+
+
+@FEW
+def test_killed_again_and_again_at_any_moment(fresh):
+    """kill -9 after a random while, until a run gets through; then what is there is what one run would have made."""
+    chance = random.Random(5)
+    whole = fresh()
+    verified(whole)
+    whole.done("contract")
+    place = fresh()
+    for what in (
+        ("expand",),
+        ("contract", "--accept", "observation", "--accept", "statement", "--accept", "transaction"),
+    ):
+        if what[0] == "contract":
+            place.fill(place.change)
+        for kills in range(8):
+            process = place.cli(*what)
+            try:
+                process.communicate(timeout=chance.uniform(0.5, 1.6) + kills * 0.1)
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.communicate()
+        place.done(what[0], place.change)
+    assert place.facts("t") == whole.facts("t")
+    assert place.db.execute("select * from t order by id") == whole.db.execute("select * from t order by id")
+    assert place.db.execute("select * from dbkit.migration_part") == []
+
+
+@FEW
+def test_the_server_restarts_meanwhile(own_server, database_on, tmp_path):
+    from tests.fixtures.changes import Place
+
+    server = own_server()
+    place = Place(database_on(server), tmp_path / "migrations")
+    place.run(CASE.schema)
+    place.change = place.new(CASE.kind, CASE.place, *CASE.words)
+    blocker = place.db.connect(autocommit=False)
+    blocker.execute("select count(*) from t")
+    time.sleep(0.6)
+    process = place.cli("expand")
+    wait_for(place, "select 1 from pg_class where relname = 'migration_part'")
+    wait_for(place, "select 1 from dbkit.job_event where event = 'blocked'")
+    server.crash()
+    blocker.close()
+    _, told = process.communicate(timeout=60)
+    assert process.returncode == 5, told
+    assert "Traceback" not in told
+    server.restart()
+    place.done("expand")
+    assert place.phase(place.change) == "expanded"
