@@ -79,7 +79,7 @@ def status(target: Target, environment: Environment) -> Report:
         command="migrate status",
         targets=(TargetInfo(target.name, "postgres", found.version_text),),
         extra={"changes": [s.data() for s in standings]},
-        exhibits=(Table("Changes", columns, rows, numeric=frozenset({"longest wait"})),) if rows else (),
+        exhibits=(Table("Changes", columns, rows, numeric=frozenset({"longest wait"}), headline=True),) if rows else (),
     )
 
 
@@ -200,7 +200,7 @@ def plan(target: Target, environment: Environment) -> Report:
         command="migrate plan",
         targets=(TargetInfo(target.name, "postgres", found.version_text),),
         extra={"revisions": entries},
-        exhibits=(Table("What is due", columns, tuple(rows), note=note),) if rows else (),
+        exhibits=(Table("What is due", columns, tuple(rows), note=note, headline=True),) if rows else (),
     )
 
 
