@@ -124,8 +124,8 @@ class BackfillJob:
         while True:
             parts = state.parts(control, self._fill, table)
             open_ = [part for part in parts if not part.finished]
-            self.shared.seen = sum(max(p.seen, p.total) if p.finished else p.seen for p in parts)
-            self._total = max(sum(max(p.total, p.seen) for p in parts), 1)
+            self.shared.seen = sum(p.seen for p in parts)
+            self._total = max(sum(p.seen if p.finished else max(p.total, p.seen) for p in parts), 1)
             if not open_:
                 break
             crew.start(open_, self._knobs.workers)

@@ -123,20 +123,6 @@ def parts(connection: Connection, spec: BackfillSpec, table: Table) -> list[Part
     return [_part(row, leaves[row["rel"]]) for row in rows if row["rel"] in leaves]
 
 
-def progress(connection: Connection, change: str) -> tuple[int, int] | None:
-    """Rows visited and to be visited of a change's fills, or None when none was begun."""
-    there = fetch(connection, "select to_regclass('dbkit.backfill') is not null as there")[0]["there"]
-    if not there:
-        return None
-    row = fetch(
-        connection,
-        "select count(*) as n, sum(case when finished then greatest(seen, total) else seen end) as seen, "
-        "sum(greatest(seen, total)) as total from dbkit.backfill where change = %s",
-        [change],
-    )[0]
-    return (round(row["seen"]), round(row["total"])) if row["n"] else None
-
-
 def ask(connection: Connection, part: int) -> psycopg.Cursor[DictRow]:
     """Ask for the row of a part, locked until the transaction ends, with its table's filenode as it is now."""
     return connection.cursor(row_factory=dict_row).execute(
