@@ -35,7 +35,7 @@ def status(
     environment = revisions.find(migrations, version_table=version_table)
     _, chosen = targets.one_target(target, dsn, config)
     report = engine.status(chosen, environment)
-    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs))
+    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, verbose=True))
 
 
 def plan(
@@ -61,4 +61,4 @@ def plan(
     environment = revisions.find(migrations, version_table=version_table)
     _, chosen = targets.one_target(target, dsn, config)
     report = engine.plan(chosen, environment)
-    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs))
+    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, verbose=True))

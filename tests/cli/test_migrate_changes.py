@@ -45,6 +45,8 @@ def test_a_pipeline_from_new_to_contract_and_back(shop):
     done = run(shop, "new", "rename-column", "users.full_name", "display_name")
     assert done.returncode == 0, done.stderr
     assert "next: dbkit migrate lint" in done.stdout
+    assert "ACCESS EXCLUSIVE" in run(shop, "plan").stdout
+    assert "users-full_name-display_name" in run(shop, "status").stdout
     code, plan = data(shop, "plan")
     assert code == 0
     assert [r["phase"] for r in plan["revisions"]] == ["expand", "contract"]
