@@ -1,8 +1,9 @@
-"""Readers and writers on the documented platform, in a process of their own, timing every statement they run.
+"""Readers and writers of an application, in a process of their own, timing every statement they run.
 
 `python -m dbkit.demo.traffic` reads the DSN from DBKIT_DSN, works until its standard input closes (so it never outlives
 the process that started it) and then prints one JSON object: per statement how many ran, how many failed, and the
-longest wait. Waits are what a client sees: from sending a statement to its result.
+longest wait, also by phase: a line on its standard input begins one. Waits are what a client sees: from sending a
+statement to its result.
 """
 
 from __future__ import annotations
@@ -42,6 +43,31 @@ WRITES: Final[dict[str, LiteralString]] = {
     "new document": "insert into document_metadata (tenant_id, title) values ('tenant-1', 'New')",
     "new key": "insert into api_keys (tenant_id, name, key_hash) values ('tenant-1', 'k', md5(random()::text))",
 }
+BUY: Final[dict[str, tuple[LiteralString, LiteralString]]] = {
+    "order by id": (
+        "select customer, total from orders where id = %(n)s",
+        "select buyer, total from orders where id = %(n)s",
+    ),
+    "newest orders": (
+        "select customer, total from orders order by id desc limit 20",
+        "select buyer, total from orders order by id desc limit 20",
+    ),
+    "place an order": (
+        "insert into orders (customer, total) values ('Ann ' || %(n)s, %(n)s)",
+        "insert into orders (buyer, total) values ('Ann ' || %(n)s, %(n)s)",
+    ),
+    "correct an order": (
+        "update orders set customer = 'Bob ' || %(n)s, total = total + 1 where id = %(n)s",
+        "update orders set buyer = 'Bob ' || %(n)s, total = total + 1 where id = %(n)s",
+    ),
+}
+"""Statements of the shop, as its old version and as its new one (orders.customer is called buyer) write them."""
+BUY_READS: Final = frozenset({"order by id", "newest orders"})
+WORKLOADS: Final[dict[str, dict[str, LiteralString]]] = {
+    "platform": {**READS, **WRITES},
+    "shop, old": {name: old for name, (old, _) in BUY.items()},
+    "shop, new": {name: new for name, (_, new) in BUY.items()},
+}
 PAUSE: Final = 0.004
 """Seconds between two statements of one session, so that two cores are busy but not swamped."""
 
@@ -56,6 +82,8 @@ class Seen:
     at: float = 0.0
     """When the longest began, in seconds since the traffic did."""
     errors: list[str] = field(default_factory=list[str])
+    phases: dict[str, float] = field(default_factory=dict[str, float])
+    """The longest wait by the phase in which it ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,22 +105,34 @@ class Result:
 
     def longest(self, kind: str) -> tuple[float, str]:
         """The longest wait of a `read` or `write`, and which statement it was."""
-        names = READS if kind == "read" else WRITES
-        worst = max((s for s in self.statements.items() if s[0] in names), key=lambda s: s[1].longest, default=None)
-        return (worst[1].longest, worst[0]) if worst else (0.0, "")
+        return max(((s.longest, name) for name, s in self._of(kind)), default=(0.0, ""))
+
+    def longest_in(self, kind: str, phase: str) -> float:
+        """The longest wait of a `read` or `write` that ended in this phase."""
+        return max((s.phases.get(phase, 0.0) for _, s in self._of(kind)), default=0.0)
+
+    def with_(self, other: Result) -> Result:
+        """Both accounts as one: two versions of an application, each at work for a part of the time."""
+        return Result(self.seconds + other.seconds, _merge([self.statements, other.statements]))
+
+    def _of(self, kind: str) -> list[tuple[str, Seen]]:
+        return [
+            (name, s) for name, s in self.statements.items() if (name in READS or name in BUY_READS) == (kind == "read")
+        ]
 
 
 class Traffic:
     """Runs the traffic while the block lasts; `result` is there afterwards."""
 
-    def __init__(self, dsn: str, *, readers: int = 2, writers: int = 2) -> None:
+    def __init__(self, dsn: str, workload: str = "platform", *, readers: int = 2, writers: int = 2) -> None:
         self._dsn = dsn
+        self._workload = workload
         self._sessions = (readers, writers)
         self.result: Result | None = None
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "dbkit.demo.traffic", *map(str, self._sessions)],
+            [sys.executable, "-m", "dbkit.demo.traffic", self._workload, *map(str, self._sessions)],
             env={**os.environ, "DBKIT_DSN": self._dsn},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -103,6 +143,12 @@ class Traffic:
             self._process.kill()
             raise Broken("the demo's traffic did not start", hint="run again with --debug")
         return self
+
+    def phase(self, name: str) -> None:
+        """From here on waits are counted under this name, too."""
+        if self._process.stdin:
+            self._process.stdin.write(f"{name}\n")
+            self._process.stdin.flush()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -116,27 +162,41 @@ class Traffic:
 def main() -> None:
     """Work until standard input closes, then print the account."""
     dsn = parse(os.environ["DBKIT_DSN"], application_name="demo traffic")
-    readers, writers = map(int, sys.argv[1:3])
-    began = time.monotonic()
-    stop = threading.Event()
-    seen = [{name: Seen() for name in (READS if n < readers else WRITES)} for n in range(readers + writers)]
-    threads = [threading.Thread(target=_session, args=(dsn, seen[n], n, began, stop)) for n in range(len(seen))]
+    statements = WORKLOADS[sys.argv[1]]
+    readers, writers = map(int, sys.argv[2:4])
+    clock = _Clock()
+    chosen = [
+        [name for name in statements if (name in READS or name in BUY_READS) == (n < readers)]
+        for n in range(readers + writers)
+    ]
+    seen = [{name: Seen() for name in names} for names in chosen]
+    threads = [threading.Thread(target=_session, args=(dsn, statements, seen[n], n, clock)) for n in range(len(seen))]
     for thread in threads:
         thread.start()
     print("ready", flush=True)
-    sys.stdin.read()
-    stop.set()
+    for line in sys.stdin:
+        clock.phase = line.strip()
+    clock.stop.set()
     for thread in threads:
         thread.join()
-    statements = _merge(seen)
-    print(json.dumps({"seconds": time.monotonic() - began, "statements": {k: vars(v) for k, v in statements.items()}}))
+    seconds = time.monotonic() - clock.began
+    merged = _merge(seen)
+    print(json.dumps({"seconds": seconds, "statements": {k: vars(v) for k, v in merged.items()}}))
 
 
-def _session(dsn: str, seen: dict[str, Seen], seed: int, began: float, stop: threading.Event) -> None:
+@dataclass
+class _Clock:
+    """What all sessions share."""
+
+    began: float = field(default_factory=time.monotonic)
+    stop: threading.Event = field(default_factory=threading.Event)
+    phase: str = ""
+
+
+def _session(dsn: str, statements: dict[str, LiteralString], seen: dict[str, Seen], seed: int, clock: _Clock) -> None:
     dice = random.Random(seed)  # noqa: S311 - which row is read next is no secret
-    statements: dict[str, LiteralString] = {**READS, **WRITES}
     with psycopg.connect(dsn, autocommit=True) as connection:
-        while not stop.is_set():
+        while not clock.stop.is_set():
             for name, held in seen.items():
                 start = time.monotonic()
                 try:
@@ -148,9 +208,10 @@ def _session(dsn: str, seen: dict[str, Seen], seed: int, began: float, stop: thr
                         return
                 took = time.monotonic() - start
                 held.count += 1
+                held.phases[clock.phase] = max(took, held.phases.get(clock.phase, 0.0))
                 if took > held.longest:
-                    held.longest, held.at = took, start - began
-                stop.wait(PAUSE)
+                    held.longest, held.at = took, start - clock.began
+                clock.stop.wait(PAUSE)
 
 
 def _merge(sessions: list[dict[str, Seen]]) -> dict[str, Seen]:
@@ -160,6 +221,8 @@ def _merge(sessions: list[dict[str, Seen]]) -> dict[str, Seen]:
         held.count += one.count
         held.failed += one.failed
         held.errors = [*held.errors, *one.errors][:3]
+        for phase, took in one.phases.items():
+            held.phases[phase] = max(took, held.phases.get(phase, 0.0))
         if one.longest > held.longest:
             held.longest, held.at = one.longest, one.at
     return merged
