@@ -23,6 +23,8 @@ from dbkit.demo.traffic import Result, Traffic
 from dbkit.errors import Broken
 
 OLD, NEW = "shop, old", "shop, new"
+ROWS: Final = 300_000
+"""Rows of the demo's table."""
 ROLL_OUT: Final = 1.0
 """Seconds for which both versions of the application are at work."""
 RENAME, RETYPE = "rename", "int to bigint"

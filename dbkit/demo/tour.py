@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +13,9 @@ import psycopg
 from psycopg import sql
 
 from dbkit import assets
+from dbkit.demo import shop
 from dbkit.demo.broken import FAULTS, LongReport, break_it
+from dbkit.demo.command import run
 from dbkit.demo.traffic import Result, Traffic
 from dbkit.ephemeral.postgres import PostgresServer, start_postgres
 from dbkit.ephemeral.postgres_databases import clone, create
@@ -42,6 +41,8 @@ class Outcome:
     after: dict[str, Any]
     applied: dict[str, Any]
     indexes: list[dict[str, Any]]
+    change_plain: shop.Side
+    change_ours: shop.Side
 
 
 @dataclass(frozen=True)
@@ -84,7 +85,7 @@ class Tour:
         self.say("   The person decides: idx_jobs_posted is the wrong one and goes.")
         with psycopg.connect(ours_dsn, autocommit=True) as connection:
             connection.execute("drop index concurrently idx_jobs_posted")
-        self._command(ours_dsn, "index", "plan", "-o", "plan.json")
+        run(self.folder, ours_dsn, "index", "plan", "-o", "plan.json")
 
         self.say("")
         self.say("4. Apply, under the same traffic, with a report holding an old snapshot")
@@ -99,6 +100,7 @@ class Tour:
         self._show(ours_dsn, "index", "status")
         status = self._report(ours_dsn, "index", "status")
         after = self._report(ours_dsn, "audit", "--fail-on", "never")
+        change_plain, change_ours = self._change(server)
         return Outcome(
             server=server.version_text,
             rows=rows,
@@ -111,7 +113,23 @@ class Tour:
             after=after,
             applied=applied,
             indexes=status["indexes"],
+            change_plain=change_plain,
+            change_ours=change_ours,
         )
+
+    def _change(self, server: PostgresServer) -> tuple[shop.Side, shop.Side]:
+        """The last chapter, on a database of its own."""
+        base = create(server, "shop")
+        shop.seed(server.dsn_for(base), shop.ROWS)
+        self.say("")
+        self.say("6. Change the schema of a busy table: orders.customer becomes buyer, orders.id becomes bigint")
+        self.say(f"   {shop.ROWS:,} rows, readers and writers; the application has an old version and a new one")
+        self.say("   The plain way: alembic upgrade, and the new version one second after the rename")
+        plain = shop.by_alembic(clone(server, base, "shop_plain"), self.folder / "plain")
+        self.say(_change_waits(plain))
+        ours = shop.by_dbkit(clone(server, base, "shop_ours"), self.folder / "ours", self.say)
+        self.say(_change_waits(ours))
+        return plain, ours
 
     def _seed(self, dsn: str) -> int:
         migrate(dsn)
@@ -146,7 +164,7 @@ class Tour:
     def _show(self, dsn: str, *arguments: str, head: int = 40, tail: int = 0) -> None:
         """Run a command as a user would, and print the beginning and the end of what it prints."""
         self.say(f"   $ dbkit {' '.join(arguments)}")
-        lines = self._command(dsn, *arguments).splitlines()
+        lines = run(self.folder, dsn, *arguments).splitlines()
         left = len(lines) - head - tail
         if left > 1:
             lines = [*lines[:head], f"... {left} lines", *lines[len(lines) - tail :]]
@@ -156,26 +174,7 @@ class Tour:
     def _report(self, dsn: str, *arguments: str, progress: bool = False) -> dict[str, Any]:
         if progress:
             self.say(f"   $ dbkit {' '.join(arguments)}")
-        return json.loads(self._command(dsn, *arguments, "--format", "json", progress=progress))
-
-    def _command(self, dsn: str, *arguments: str, progress: bool = False) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "dbkit", *arguments],
-            cwd=self.folder,
-            env={**os.environ, "DBKIT_DSN": dsn, "DBKIT_CONFIG": os.devnull},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=None if progress else subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-        if done.returncode not in (0, 1):
-            raise Broken(
-                f"the demo's command failed: dbkit {' '.join(arguments)}",
-                why=f"exit {done.returncode}: {(done.stderr or '').strip()}",
-                hint="run the demo again with --debug and report this",
-            )
-        return done.stdout
+        return json.loads(run(self.folder, dsn, *arguments, "--format", "json", progress=progress))
 
 
 SERVER_SETTINGS = {
@@ -183,6 +182,7 @@ SERVER_SETTINGS = {
     "maintenance_work_mem": "128MB",
     "max_wal_size": "2GB",
     "checkpoint_timeout": "30min",
+    "shared_preload_libraries": "pg_stat_statements",
 }
 
 
@@ -200,16 +200,7 @@ def plain_statements() -> list[tuple[str, sql.SQL]]:
 
 def migrate(dsn: str) -> None:
     """The chain of migrations/, in process."""
-    from alembic import command
-    from alembic.config import Config
-    from sqlalchemy import NullPool, create_engine
-
-    config = Config()
-    config.set_main_option("script_location", str(assets.path("migrations")))
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(dsn), poolclass=NullPool)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    shop.upgrade(dsn, assets.path("migrations"), "head")
 
 
 def _result(traffic: Traffic) -> Result:
@@ -224,4 +215,12 @@ def _waits(result: Result, seconds: float) -> str:
         f"   took {format_seconds(seconds)}; {result.count:,} statements of the application, {result.failed} failed\n"
         f"   longest wait of a reader {format_seconds(read[0])} ({read[1]}), "
         f"of a writer {format_seconds(write[0])} ({write[1]})"
+    )
+
+
+def _change_waits(side: shop.Side) -> str:
+    waits = ", ".join(f"{format_seconds(side.longest(c))} during {c}" for c in shop.WORDS)
+    return (
+        f"   took {format_seconds(sum(side.took.values()))}; {side.result.count:,} statements of the application, "
+        f"{side.result.failed:,} failed\n   longest wait {waits}"
     )
