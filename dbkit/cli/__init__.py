@@ -42,7 +42,7 @@ def root(
 ) -> None:
     """Tune databases and migrate them without downtime.
 
-    Reads are the default; only `apply`, `index apply`, `migrate expand|backfill|contract|rollback|deploy` and
+    Reads are the default; only `apply`, `index apply`, `migrate expand|backfill|verify|contract|rollback|deploy` and
     `job resume|abort` change a server.
     Start with `dbkit demo`, or `dbkit doctor --dsn postgresql://user@host/db`.
     """
