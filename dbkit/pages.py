@@ -103,6 +103,8 @@ What is before, what is pending
 
 How it runs
   rows              tables are filled so that types, checks, keys, partitions and what pending migrations demand hold
+                    NULLs as production has them (--stats), else where pending statements ask for them; rows below
+                    COPY ... FROM stdin are loaded
   transactions      as the tool would: wrapped, statement by statement, or as one message; Alembic's autocommit_block
                     and transaction_per_migration count. A plain file is taken to be wrapped, unless it has its own
                     BEGIN or holds a statement that refuses one; --no-assume-in-transaction says otherwise.
@@ -118,8 +120,8 @@ How it runs
 Predictions (--stats, from `dbkit migrate stats`)
   Each statement is timed at two sizes, twice, so that the fixed part is told from what grows. The interval covers the
   spread of these times, whether rows or bytes decide, and how far production is from what was timed. It holds for a
-  machine as fast as this one with the table in memory. --max-stall holds the predicted time under a lock against a
-  budget; without --stats, the time seen.
+  machine as fast as this one with the table in memory; with --read-rate 200MB none takes less than reading its tables
+  from such storage. --max-stall holds the predicted time under a lock against a budget; without --stats, the time seen.
 
 Evidence
   Findings of lint are marked observed when the lock and the work they name were seen. Where lint and the server differ,

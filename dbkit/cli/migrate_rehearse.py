@@ -82,6 +82,15 @@ def rehearse(
             "--stats", help="Sizes by `dbkit migrate stats`: times at production size are predicted.", metavar="FILE"
         ),
     ] = None,
+    read_rate: Annotated[
+        str | None,
+        typer.Option(
+            "--read-rate",
+            help="With --stats: what production's storage reads a second, such as 200MB, for tables that are not in"
+            " memory. Default: they are.",
+            metavar="SIZE",
+        ),
+    ] = None,
     max_stall: Annotated[
         str | None,
         typer.Option(
@@ -178,6 +187,7 @@ def rehearse(
     budget = _time("--max-stall", max_stall)
     kept = _time("--keep", keep) or 0.0
     measured = sizes.load(stats) if stats else None
+    speed = _rate(read_rate, measured)
     schema_sql = source.read_text(schema, str(schema)) if schema else ""
     queries = _queries(app_sql, app_sql_new)
     queries()  # what cannot be read is said before a server is started
@@ -189,7 +199,7 @@ def rehearse(
     else:
         outcomes, linted = _run(
             choice, majors, loaded, measured, assume_in_transaction, (schema_sql, str(schema)), rows, queries, kept,
-            quiet=quiet,
+            speed, quiet=quiet,
         )  # fmt: skip
         view = present.View(selection, loaded.switched_on, loaded.severity, budget)
         report = present.report(outcomes, linted, view)
@@ -212,6 +222,7 @@ def _run(
     rows: int | None,
     queries: Callable[[], list[Query]],
     keep: float,
+    read_rate: float | None,
     *,
     quiet: bool,
 ) -> tuple[list[Outcome], list[Result]]:
@@ -229,6 +240,7 @@ def _run(
         schema_sql=text,
         schema_label=label,
         stats=stats,
+        read_rate=read_rate,
         rows=rows,
         queries=queries,
         keep=keep,
@@ -299,6 +311,24 @@ def _time(flag: str, text: str | None) -> float | None:
         return parse_seconds(text)
     except ValueError as error:
         raise UsageError(f"{flag}: {error}") from None
+
+
+def _rate(text: str | None, stats: Stats | None) -> float | None:
+    from dbkit.sizes import parse_bytes
+
+    if text is None:
+        return None
+    if stats is None:
+        raise UsageError(
+            "--read-rate without --stats predicts nothing", hint="dbkit migrate stats -t prod -o stats.json"
+        )
+    try:
+        rate = parse_bytes(text.removesuffix("/s"))
+    except ValueError as error:
+        raise UsageError(f"--read-rate: {error}") from None
+    if rate <= 0:
+        raise UsageError("--read-rate must be more than nothing", hint="such as 200MB")
+    return float(rate)
 
 
 def _queries(old: list[Path] | None, new: list[Path] | None) -> Callable[[], list[Query]]:

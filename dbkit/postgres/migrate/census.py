@@ -177,6 +177,9 @@ def _tables(
         if row["parent_name"]:
             below.setdefault(f"{row['parent_schema']}.{row['parent_name']}", []).append(shown[oid])
     sizes = _rolled_up(last, shown, below)
+    nulls: dict[int, dict[str, Json]] = {}
+    for row in fetch(connection, assets.query("postgres/null_shares")):
+        nulls.setdefault(row["oid"], {})[row["name"]] = round(row["share"], 4)
     made: list[Json] = []
     for oid, row in last.tables.items():
         name = shown[oid]
@@ -196,6 +199,7 @@ def _tables(
                 **{f"{k}_per_second": round(max(v, 0) / seconds, 3) for k, v in written.items()},
                 "statements_per_second": round(rate + bare[0], 3) if last.calls else None,
                 "different_statements": different + bare[1] if last.calls else None,
+                "null_shares": nulls.get(oid),
                 "partition_of": f"{row['parent_schema']}.{row['parent_name']}" if row["parent_name"] else None,
                 "partitions": list(below.get(name, [])),
                 "indexes": indexes.get(oid, []),

@@ -31,6 +31,8 @@ class TableSize:
     """Statements a second that read it, where the file says."""
     writes: float | None = None
     """Rows a second written to it, where the file says."""
+    nulls: dict[str, float] | None = None
+    """The share of NULLs of each column whose share is known; None where the file says nothing of it."""
 
     @property
     def small(self) -> bool:
@@ -72,8 +74,9 @@ def load(file: Path) -> Stats:
                 int(entry.get("index_bytes") or 0),
                 _rate(entry.get("reads_per_second")),
                 _rate(entry.get("writes_per_second")),
+                _shares(entry.get("null_shares")),
             )
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise UsageError(
             f"{file} holds no table sizes",
             hint='expected {"tables": [{"name": "public.t", "bytes": 8192, "rows": 10}]}',
@@ -83,3 +86,7 @@ def load(file: Path) -> Stats:
 
 def _rate(value: Any) -> float | None:
     return None if value is None else float(value)
+
+
+def _shares(value: Any) -> dict[str, float] | None:
+    return None if value is None else {str(name): float(share) for name, share in value.items()}

@@ -49,6 +49,11 @@ _TABLE: Final = {
         "deleted_per_second": _RATE,
         "statements_per_second": {**_RATE, "description": "null without pg_stat_statements"},
         "different_statements": {"type": ["integer", "null"], "minimum": 0},
+        "null_shares": {
+            "type": ["object", "null"],
+            "additionalProperties": {"type": "number", "minimum": 0, "maximum": 1},
+            "description": "of each nullable column, as ANALYZE estimated; null where nothing may be seen of them",
+        },
         "partition_of": {"type": ["string", "null"]},
         "partitions": {"type": "array", "items": _TEXT},
         "indexes": {"type": "array", "items": _INDEX},

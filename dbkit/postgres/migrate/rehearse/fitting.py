@@ -83,7 +83,7 @@ class Fitter:
         ranked: list[tuple[float, int, str]] = []
         offered = candidates(column, known, self.rows)
         for position, expression in enumerate(offered):
-            result = self._try({column.name: expression}, checks, [column.name] if unique else ())
+            result = self.attempt({column.name: expression}, checks, [column.name] if unique else ())
             if result is None:
                 continue
             passed, distinct = result
@@ -106,7 +106,7 @@ class Fitter:
         unique = [n for n in names if n in self._carriers()]
         for combination in itertools.islice(_in_order([chosen[n] for n in names]), COMBINATIONS):
             picked = dict(zip(names, combination, strict=True))
-            result = self._try({**others, **picked}, checks, unique)
+            result = self.attempt({**others, **picked}, checks, unique)
             if result is None:
                 continue
             passed, distinct = result
@@ -117,7 +117,7 @@ class Fitter:
                 break  # of a column alone, the first is the best already
         return best[1], share
 
-    def _try(
+    def attempt(
         self, expressions: dict[str, str], checks: Iterable[str], distinct: Sequence[str] = ()
     ) -> tuple[float, float] | None:
         """The shares of sample rows that pass, and that differ in some columns; None when the server refuses."""

@@ -3,8 +3,8 @@
 Time = fixed part + slope * rows. Two sizes tell the fixed part (parsing, catalogue, planning) from what grows with the
 table. Production rows may be wider or narrower than seeded ones: the truth lies between scaling by rows and scaling by
 bytes, which, with the spread of the repeated measurements, gives the interval. It widens with the distance from what
-was measured. All of it holds for a machine as fast as this one with the table in memory; a cold table takes what its
-storage takes.
+was measured. All of it holds for a machine as fast as this one with the table in memory; with a rate at which storage
+is read, no statement takes less than the reading of its tables.
 """
 
 from __future__ import annotations
@@ -55,20 +55,39 @@ class Prediction:
     low: float
     high: float
 
+    def at_least(self, seconds: float) -> Prediction:
+        """The same, none of it under a floor; the floor is as sure as the rate it comes from."""
+        return Prediction(max(self.likely, seconds), max(self.low, seconds / MARGIN), max(self.high, seconds * MARGIN))
+
     def plus(self, other: Prediction) -> Prediction:
         """Both, one after the other."""
         return Prediction(self.likely + other.likely, self.low + other.low, self.high + other.high)
 
 
 def predict(
-    seen: Sequence[Observation], timings: Sequence[Timing], stats: Stats, known: Mapping[str, Name]
+    seen: Sequence[Observation],
+    timings: Sequence[Timing],
+    stats: Stats,
+    known: Mapping[str, Name],
+    read_rate: float | None = None,
 ) -> list[Prediction | None]:
-    """One prediction a statement; None where the production size of a table it works on is not known."""
-    return [_one(position, one, timings, stats, known) if not one.error else None for position, one in enumerate(seen)]
+    """One prediction a statement; None where the production size of a table it works on is not known.
+
+    `read_rate` is in bytes a second; without it the tables are presumed in memory.
+    """
+    return [
+        _one(position, one, timings, stats, known, read_rate) if not one.error else None
+        for position, one in enumerate(seen)
+    ]
 
 
 def _one(
-    position: int, seen: Observation, timings: Sequence[Timing], stats: Stats, known: Mapping[str, Name]
+    position: int,
+    seen: Observation,
+    timings: Sequence[Timing],
+    stats: Stats,
+    known: Mapping[str, Name],
+    read_rate: float | None,
 ) -> Prediction | None:
     runs = [(t.size.sum(seen.tables), t.seconds[position]) for t in timings if position < len(t.seconds)]
     if not runs:
@@ -82,7 +101,8 @@ def _one(
         return None
     rows = sum(s.rows for s in sizes if s is not None)
     wide = sum(s.bytes for s in sizes if s is not None)
-    return _scaled(runs, rows, wide, sorts=seen.work == _SORTED)
+    found = _scaled(runs, rows, wide, sorts=seen.work == _SORTED)
+    return found.at_least(wide / read_rate) if read_rate else found
 
 
 def _scaled(runs: list[tuple[TableSize, float]], rows: int, wide: int, *, sorts: bool) -> Prediction:

@@ -16,11 +16,11 @@ from dbkit.postgres.connect import fetch
 from dbkit.postgres.migrate.found import parse
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rehearse import ground as grounds
-from dbkit.postgres.migrate.rehearse import mentions, predict, state, wishes
+from dbkit.postgres.migrate.rehearse import mentions, nulls, predict, state, wishes
 from dbkit.postgres.migrate.rehearse.application import Application, Query
 from dbkit.postgres.migrate.rehearse.choose import Choice
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall, Stop
-from dbkit.postgres.migrate.rehearse.probes import Probes
+from dbkit.postgres.migrate.rehearse.probes import MOST_TABLES, Probes
 from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.rehearse.seed import Seeder, Sown
 from dbkit.postgres.migrate.stats import Stats, TableSize
@@ -44,6 +44,8 @@ class Options:
     schema_sql: str = ""
     schema_label: str = "the schema"
     stats: Stats | None = None
+    read_rate: float | None = None
+    """Bytes a second at which production reads tables from storage; None presumes them in memory."""
     rows: int | None = None
     queries: Callable[[], list[Query]] = list
     """A fresh reading of the application's queries for each version."""
@@ -96,25 +98,31 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
             f"{f' from {len(choice.history)} migrations' if choice.history else ''}"
         )
         large = ground.database(base)
-        sown = _seed(ground.dsn(large), statements, _wanted(touched, options, 1))
+        sown = _seed(ground.dsn(large), statements, _wanted(touched, options, 1), options.stats)
         options.progress(f"{name}: {sum(s.rows for s in sown):,} rows in {sum(s.rows > 0 for s in sown)} tables")
         timings: list[predict.Timing] = []
         if options.stats is not None:
             small = ground.database(base)
-            _seed(ground.dsn(small), statements, _wanted(touched, options, FRACTION))
+            _seed(ground.dsn(small), statements, _wanted(touched, options, FRACTION), options.stats)
             timings = _calibrate(ground, (small, large), choice, options)
             options.progress(f"{name}: timed {len(timings)} runs at two sizes")
         outcome = _watched(ground, ground.database(large), choice, options, before, touched)
         outcome.sown = [s for s in sown if s.wanted or s.rows]
-        outcome.notes = [*choice.notes, *ground.notes, *outcome.notes]
+        unknown = nulls.unknown(touched, statements, options.stats)
+        outcome.notes = [*choice.notes, *ground.notes, *outcome.notes, *unknown, *_unprobed(touched)]
         if options.stats is not None:
             known = {shown: r.name for shown, r in before.items()}
-            outcome.predictions = predict.predict(outcome.seen, timings, options.stats, known)
+            outcome.predictions = predict.predict(outcome.seen, timings, options.stats, known, options.read_rate)
             worked = {t for o in outcome.seen for t in o.tables if t in known}
             outcome.unsized = sorted(t for t in worked if options.stats.of(known[t]) is None)
         if options.keep and ground.server.held is not None:
             ground.server.held.linger(options.keep)
         return outcome
+
+
+def _unprobed(touched: Sequence[Name]) -> list[str]:
+    left = ", ".join(map(str, touched[MOST_TABLES:]))
+    return [f"readers and writers were timed on {MOST_TABLES} of {len(touched)} tables, not on {left}"] if left else []
 
 
 def _touched(dsn: str, statements: Sequence[ddl.Statement]) -> tuple[dict[str, state.Relation], list[Name]]:
@@ -151,9 +159,16 @@ def _wanted(touched: Sequence[Name], options: Options, divisor: int) -> Callable
     return rows
 
 
-def _seed(dsn: str, statements: Sequence[ddl.Statement], wanted: Callable[[Name, Name], int]) -> list[Sown]:
+def _seed(
+    dsn: str, statements: Sequence[ddl.Statement], wanted: Callable[[Name, Name], int], stats: Stats | None
+) -> list[Sown]:
     with psycopg.connect(dsn, autocommit=True, application_name="dbkit rehearse: seeder") as connection:
-        return Seeder(connection, wanted, lambda tables: wishes.amend(tables, statements)).run()
+        return Seeder(
+            connection,
+            wanted,
+            lambda tables: wishes.amend(tables, statements),
+            lambda table, root: nulls.wanted(table, root, statements, stats),
+        ).run()
 
 
 def _calibrate(

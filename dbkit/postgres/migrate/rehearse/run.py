@@ -17,7 +17,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.found import parse, plain
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.reading import read
-from dbkit.postgres.migrate.rehearse import notices, state
+from dbkit.postgres.migrate.rehearse import copying, notices, state
 from dbkit.postgres.migrate.rehearse.brakes import Brakes
 from dbkit.postgres.migrate.rehearse.clock import Clock
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation, Stop, words
@@ -51,7 +51,8 @@ class Runner:
     stop: Stop | None = None
     notes: list[str] = field(default_factory=list[str])
     send: Callable[[str], object] | None = None
-    """Sends a statement another way than by its text (a revision that runs online brings its parameters)."""
+    """Sends a statement another way than by its text (one of a revision that runs online brings parameters, COPY
+    its rows)."""
     _lines: list[str] = field(default_factory=list[str])
     _visible: dict[int, Relation] = field(default_factory=dict[int, Relation])
     _taken: dict[str, tuple[Mode, float, int]] = field(default_factory=dict[str, tuple[Mode, float, int]])
@@ -178,8 +179,9 @@ class Runner:
     ) -> None:
         line = part.line if part is not None else statement.line
         seen = Observation(script.file, line, statement.sql, statement.kind)
-        if statement.kind == "copy_stmt" and "stdin" in statement.sql.lower():
-            self.notes.append(f"{script.file}:{line}: the data of COPY ... FROM stdin is not loaded")
+        rows = copying.data(script, statement) if copying.reads_stdin(statement) else ""
+        if rows is None:
+            self.notes.append(f"{script.file}:{line}: COPY ... FROM stdin has no rows in the file, and is not run")
             return
         if statement.kind == "transaction_stmt":
             self._control(connection, seen, statement)
@@ -190,6 +192,8 @@ class Runner:
         alone = not inside and (
             any(refuses_transaction(x) for x in acts) or statement.kind in _OWN_TRANSACTIONS or not self.watching
         )
+        if copying.reads_stdin(statement):
+            self.send = lambda text: copying.load(connection, text, rows)
         try:
             if alone:
                 self._bare(connection, watcher, seen, statement)
@@ -201,6 +205,9 @@ class Runner:
             self.fail(connection, script.file, line, statement.sql, seen.error)
             if isinstance(error, errors.OperationalError) and connection.closed:
                 raise
+        finally:
+            if copying.reads_stdin(statement):
+                self.send = None
 
     def _control(self, connection: psycopg.Connection, seen: Observation, statement: ddl.Statement) -> None:
         """BEGIN, COMMIT and the like, written in the script."""

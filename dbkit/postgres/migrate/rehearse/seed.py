@@ -11,6 +11,7 @@ import psycopg
 from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rehearse import shape as shapes
 from dbkit.postgres.migrate.rehearse.fitting import Fit, Fitter, source
+from dbkit.postgres.migrate.rehearse.nulls import Wanted, sprinkle
 from dbkit.postgres.migrate.rehearse.shape import Key, Shape
 
 _MOST_TRIED: Final = 20
@@ -38,6 +39,8 @@ class Seeder:
     connection: psycopg.Connection
     wanted: Callable[[Name, Name], int]
     wishes: Callable[[dict[int, Shape]], None] = lambda found: None
+    nulls: Callable[[Shape, Name], Wanted] = lambda table, root: Wanted()
+    """The NULLs a table shall hold, told with its topmost partitioned parent (or itself)."""
     _tables: dict[int, Shape] = field(default_factory=dict[int, Shape])
     _fits: dict[int, Fit] = field(default_factory=dict[int, Fit])
     _done: set[int] = field(default_factory=set[int])
@@ -92,10 +95,12 @@ class Seeder:
         return [leaf for child in below for leaf in self._leaves(child)]
 
     def _wanted(self, table: Shape) -> int:
-        root = table
-        while root.parent in self._tables:
-            root = self._tables[root.parent]
-        return self.wanted(table.name, root.name)
+        return self.wanted(table.name, self._root(table))
+
+    def _root(self, table: Shape) -> Name:
+        while table.parent in self._tables:
+            table = self._tables[table.parent]
+        return table.name
 
     def _sow(self, table: Shape) -> Sown:
         wanted = self._wanted(table)
@@ -109,7 +114,8 @@ class Seeder:
         fixed, reason = self._references(table)
         if reason:
             return Sown(table.name, 0, wanted, reason)
-        fit = Fitter(self.connection, table, wanted, fixed).fit()
+        fitter = Fitter(self.connection, table, wanted, fixed)
+        fit = sprinkle(table, fitter.fit(), self.nulls(table, self._root(table)), fitter.attempt)
         self._fits[table.oid] = fit
         self._done.add(table.oid)
         try:
