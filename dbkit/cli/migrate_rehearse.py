@@ -203,9 +203,9 @@ def rehearse(
         )  # fmt: skip
         view = present.View(selection, loaded.switched_on, loaded.severity, budget)
         report = present.report(outcomes, linted, view)
+        for line in dict.fromkeys(line for outcome in outcomes for line in outcome.notes):
+            note(f"note: {line}", quiet=quiet)
         for outcome in outcomes:
-            for line in outcome.notes:
-                note(f"note: {line}", quiet=quiet)
             if kept:
                 note(f"PostgreSQL {outcome.version} stays up for {keep}: {outcome.psql}")
     code = deliver(settle(report, loaded, baseline), fmt=fmt, outputs=output, fail_on=fail_on, verbose=verbose)
