@@ -16,6 +16,7 @@ $(STAMP): constraints.txt pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --require-hashes -r constraints.txt
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/python -m compileall -q dbkit  # as pip does for what it installs: else a run that may not write compiles it all
 	@touch $(STAMP)
 
 # The main job on an embedded PostgreSQL 18: no server, no Docker, nothing to configure.

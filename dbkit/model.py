@@ -31,7 +31,10 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """0 for the worst; for sorting and for comparing with a threshold."""
-        return list(Severity).index(self)
+        return _RANKS[self]
+
+
+_RANKS: Final = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 class Evidence(StrEnum):
@@ -155,7 +158,9 @@ class Report:
 
     def reaches(self, threshold: Severity | None) -> bool:
         """Whether any active finding is at or above the threshold; None means never."""
-        return threshold is not None and any(f.severity.rank <= threshold.rank for f in self.active)
+        if threshold is None:
+            return False
+        return any(f.suppression is None and f.severity.rank <= threshold.rank for f in self.findings)
 
 
 def merge(command: str, reports: Iterable[Report]) -> Report:

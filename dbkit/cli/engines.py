@@ -18,8 +18,15 @@ RULE_MODULES: Final = (
 FOR_FILES: Final = tuple(module for module in RULE_MODULES if "migrate" not in module)
 """Those of a quick look at a file: the migration rules bring the SQL grammar with them."""
 
-UNUSED_BY: Final = {"postgres": ("pgbouncer", "migrate"), "pgbouncer": ("pg", "migrate")}
-"""What the rules begin with that a look at a file of this engine has no use for."""
+FOR_MIGRATIONS: Final = tuple(module for module in RULE_MODULES if "migrate" in module)
+"""Those of a look at migrations: no server is asked, so the rules about servers have nothing to say."""
+
+UNUSED_BY: Final = {
+    "postgres": ("pgbouncer", "migrate"),
+    "pgbouncer": ("pg", "migrate"),
+    "migrations": ("pg", "pgbouncer"),
+}
+"""What the rules begin with that a look at a file of this engine, or at migrations, has no use for."""
 
 
 def load_rules(modules: tuple[str, ...] = RULE_MODULES) -> None:

@@ -41,7 +41,7 @@ def settle(report: Report, policy: Policy, baseline: Path | None) -> Report:
         if finding.suppression is not None:
             continue
         found = policy.suppression(finding, today)
-        if found is None and finding.fingerprint in known:
+        if found is None and known and finding.fingerprint in known:
             found = Suppression("baseline", f"in {baseline.name if baseline else ''} already")
         if found is not None:
             findings[position] = finding.suppressed_by(found)

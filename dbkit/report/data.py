@@ -15,7 +15,8 @@ def render(report: Report) -> str:
 def as_data(report: Report) -> dict[str, Json]:
     """The report as plain data; a command's own keys stand at the top level."""
     summary: dict[str, Json] = {s.value: report.count(s) for s in Severity}
-    summary["suppressed"] = len(report.suppressed)
+    suppressed = report.suppressed
+    summary["suppressed"] = len(suppressed)
     summary["passed"] = len(report.passed)
     summary["skipped"] = len(report.skipped)
     return {
@@ -28,7 +29,7 @@ def as_data(report: Report) -> dict[str, Json]:
         "findings": [_finding(f) for f in report.active],
         "suppressed": [
             {**_finding(f), "reason": f.suppression.reason, "source": f.suppression.source}
-            for f in report.suppressed
+            for f in suppressed
             if f.suppression
         ],
         "passed": [{"rule": p.rule, "target": p.target} for p in report.passed],

@@ -14,7 +14,7 @@ from dbkit.postgres.migrate.types import SqlType, read_type
 
 def columns(node: Node | None) -> frozenset[str]:
     """Column names an expression reads, without their tables."""
-    if node is None:
+    if node is None or node.HasField("a_const"):  # most defaults: nothing to look for
         return frozenset()
     found: set[str] = set()
     for message in walk(node):
@@ -42,7 +42,7 @@ def renamed(node: Node | None, old: str, new: str) -> Node | None:
 
 def calls(node: Node | None) -> tuple[Name, ...]:
     """Functions an expression calls, in order."""
-    if node is None:
+    if node is None or node.HasField("a_const"):
         return ()
     found: list[Name] = []
     for message in walk(node):

@@ -321,7 +321,9 @@ def _exhibits(scripts: Sequence[Script], findings: Sequence[Finding]) -> tuple[E
     counts: dict[str, dict[Severity, int]] = {}
     for finding in findings:
         if finding.location is not None and finding.suppression is None:
-            mine = counts.setdefault(finding.location.file, dict.fromkeys(Severity, 0))
+            mine = counts.get(finding.location.file)
+            if mine is None:
+                mine = counts[finding.location.file] = dict.fromkeys(Severity, 0)
             mine[finding.severity] += 1
     rows = [
         (s.file, s.kind, s.wrap.value, *(str(n) for n in counts[s.file].values())) for s in scripts if s.file in counts

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
@@ -260,39 +261,42 @@ def several_alters(ctx: Context, _: EachChange) -> Iterator[Hazard]:
         )
 
 
+def _joins(ctx: Context, part: a.Action) -> bool:
+    """Whether a part of an ALTER TABLE may stand beside others of the same table."""
+    if isinstance(part, a.AddConstraint):
+        return part.constraint.kind == "check" and not part.constraint.not_valid
+    if isinstance(part, a.DropConstraint):
+        return not _proves(ctx, part)  # in one statement the drop would come before SET NOT NULL, which then scans
+    if isinstance(part, a.SetNotNull):
+        table = ctx.schema.table(part.table)  # a proof had to be validated before
+        return table is None or not table.proof_of_not_null(part.column)
+    return isinstance(part, _PARTS)
+
+
 def _proves(ctx: Context, action: a.DropConstraint) -> bool:
     table = ctx.schema.table(action.table)
     held = table.constraints.get(action.name) if table is not None else None
     return held is not None and held.constraint.kind == "check" and bool(proves_not_null(held.constraint.expression))
 
 
+_PARTS: Final = (
+    a.AddColumn,
+    a.DropColumn,
+    a.AlterType,
+    a.SetDefault,
+    a.SetNotNull,
+    a.DropNotNull,
+    a.AddConstraint,
+    a.DropConstraint,
+)
+
+
 def _combinable(ctx: Context) -> Name | None:
-    parts = (
-        a.AddColumn,
-        a.DropColumn,
-        a.AlterType,
-        a.SetDefault,
-        a.SetNotNull,
-        a.DropNotNull,
-        a.AddConstraint,
-        a.DropConstraint,
-    )
-    if ctx.statement.kind != "alter_table_stmt":
+    if ctx.statement.kind != "alter_table_stmt" or not ctx.actions:
         return None
-    first = ctx.actions[0] if ctx.actions else None
-    if first is None or not isinstance(first, parts) or not all(isinstance(x, parts) for x in ctx.actions):
+    first = ctx.actions[0]
+    if not isinstance(first, _PARTS) or not all(_joins(ctx, part) for part in ctx.actions):
         return None
-    if any(isinstance(x, a.AddConstraint) and x.constraint.kind != "check" for x in ctx.actions):
-        return None
-    if any(isinstance(x, a.AddConstraint) and x.constraint.not_valid for x in ctx.actions):
-        return None
-    if any(isinstance(x, a.DropConstraint) and _proves(ctx, x) for x in ctx.actions):
-        return None  # in one statement the drop would come before SET NOT NULL, which then scans
-    table = ctx.schema.table(first.table)
-    if table is not None and any(
-        isinstance(x, a.SetNotNull) and table.proof_of_not_null(x.column) for x in ctx.actions
-    ):
-        return None  # rests on a check that had to be validated before
     if ctx.fresh(first.table) and not isinstance(first, (a.AddColumn, a.DropColumn, a.AlterType)):
         return None
     return first.table
