@@ -28,14 +28,16 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
   add-foreign-key   TABLE.COLUMN PARENT[.COLUMN] [--on-delete ACTION] [--name NAME]
   add-unique        TABLE COLUMN... [--name NAME]
   add-check         TABLE CONDITION [--name NAME]
+  add-enum-value    TYPE VALUE [--before VALUE | --after VALUE]           the way back leaves the value in the type, and
+                                                                          is refused while anything holds it
   drop-column       TABLE.COLUMN
   drop-table        TABLE
   split-column      TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR
   merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
 
-Not yet covered: renaming a column of a key or unique index, partitioning a table, enum values, an enum replaced by
-text, generated columns, exclusion constraints, moving a column to another table.
+Not yet covered: renaming a column of a key or unique index, partitioning a table, an enum replaced by text,
+generated columns, exclusion constraints, moving a column to another table.
 
 What is refused is refused by `new`, with every reason at once. Two things hold for every kind that puts a column in
 place of another: statements that say `select *`, `returning *` or insert without a list of columns have to be named

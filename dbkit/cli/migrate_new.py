@@ -15,7 +15,7 @@ from dbkit.errors import UsageError
 
 def new(
     kind: Annotated[str, typer.Argument(help="What to do; without more words, what that takes.", metavar="KIND")],
-    place: Annotated[str | None, typer.Argument(help="The table or column.", metavar="[TABLE[.COLUMN]]")] = None,
+    place: Annotated[str | None, typer.Argument(help="The table, column or type.", metavar="[TABLE[.COLUMN]]")] = None,
     words: Annotated[
         list[str] | None, typer.Argument(help="What the kind takes beside it.", metavar="[WORD]...")
     ] = None,
@@ -39,6 +39,12 @@ def new(
         str | None, typer.Option("--on-delete", help="cascade, set null, restrict or no action.", metavar="ACTION")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the new object is called.", metavar="NAME")] = None,
+    before: Annotated[
+        str | None, typer.Option("--before", help="The value before which a new enum value sorts.", metavar="VALUE")
+    ] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="The value after which it sorts.", metavar="VALUE")
+    ] = None,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", help="Waive a refusal that names this word.", metavar="WORD")
     ] = None,
@@ -72,7 +78,9 @@ def new(
     known = kinds.kind(kind)
     if place is None:
         raise UsageError(f"{kind} needs more words", hint=known.told)
-    options = {"using": using, "name": name, "default": default, "on-delete": on_delete}
+    options = {
+        "using": using, "name": name, "default": default, "on-delete": on_delete, "before": before, "after": after,
+    }  # fmt: skip
     environment = revisions.find(migrations)
     _, chosen = targets.one_target(target, dsn, config)
     with connect(chosen, purpose="migrate new") as connection:
@@ -98,7 +106,7 @@ def new(
     for file in files:
         print(f"wrote {_shown(file)}")
     for note in design.notes:
-        print(f"to be moved by hand before contract: {note}")
+        print(f"{'to be moved by hand before contract' if design.contract else 'to be looked at before'}: {note}")
     print(f"next: dbkit migrate lint {_shown(files[0])}; dbkit migrate expand {design.id}")
 
 

@@ -65,6 +65,10 @@ def test_two_versions_and_back(made, case, record_property):
     traffic.run_for(3 * STATEMENTS)
     traffic.leave(new)
     traffic.phase = "rollback"
+    if case.clean:
+        refused = made.move("rollback").error
+        assert refused is not None
+        made.run(case.clean)
     made.done("rollback")
     traffic.run_for(STATEMENTS)
     traffic.stop()

@@ -8,12 +8,14 @@ import psycopg
 from psycopg import errors, sql
 
 from dbkit import assets
-from dbkit.errors import Broken, DbkitError, Stopped
+from dbkit.errors import Broken, DbkitError, Refused, Stopped
 from dbkit.postgres.connect import Connection, explain, fetch
 from dbkit.secrets import redact
 
 COUNT_TIMEOUT: Final = "30s"
 AGAIN: Final = "run the same command again: it goes on where this one stopped"
+GUARD: Final = "DK004"
+"""The SQLSTATE by which a revision of ours says that what it needs is not so, before anything is done."""
 _STOPPED: Final = {
     "57014": "somebody cancelled it (pg_cancel_backend); find out who and why, then run the same command again",
     "40P01": "a transaction it waited for wanted a lock on the same table: run it again when traffic is low",
@@ -36,6 +38,9 @@ def of_build(error: psycopg.Error, what: str, reason: str = "") -> DbkitError:
     `reason` is why dbkit itself cancelled it.
     """
     state = error.sqlstate or ""
+    if state == GUARD:
+        told = redact(error.diag.message_primary or what)
+        return Refused(told, why=error.diag.message_detail, hint=error.diag.message_hint)
     if reason and state == "57014":
         return Stopped(f"{what} was cancelled", why=reason, hint=AGAIN)
     said = explain(error, f"{what} failed")

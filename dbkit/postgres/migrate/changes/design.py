@@ -51,6 +51,7 @@ class Design:
     """`rename users.full_name to display_name`."""
     schema: str
     table: str
+    """What the change is about: a table, or the type of an add-enum-value."""
     old: tuple[str, ...]
     new: tuple[str, ...]
     expand: tuple[Block, ...]
@@ -65,7 +66,8 @@ class Design:
     story: tuple[str, ...] = ()
     """Sentences for the head of the expand revision: what happens, and what the user has to do in between."""
     notes: tuple[str, ...] = ()
-    """What hangs on the old shape and is not copied: a person has to move it before contract."""
+    """What hangs on the old shape and is not copied: a person has to move it before contract (or, where there is none,
+    to look at it before the change)."""
     reads_old: tuple[str, ...] = field(default=())
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.catalog import quoted
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.migrate.changes import (
+    add_enum_value,
     change_type,
     constraints,
     drops,
+    enums,
     facts,
     regroup,
     rename_column,
@@ -26,12 +29,13 @@ from dbkit.postgres.migrate.changes.design import Design
 from dbkit.postgres.migrate.changes.facts import Table
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wish:
-    """What the user typed, with the facts of the table."""
+    """What the user typed."""
 
     connection: Connection
-    table: Table
+    place: str
+    """The table or type, as it was written; without the column."""
     column: str
     words: tuple[str, ...]
     options: Mapping[str, str]
@@ -40,6 +44,11 @@ class Wish:
     back: Mapping[str, str]
     """`--back`: old columns and their expressions over the new ones."""
     accepted: tuple[str, ...]
+
+    @cached_property
+    def table(self) -> Table:
+        """The facts of the table, for a kind whose first word is one."""
+        return facts.read(self.connection, self.place)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +61,7 @@ class Kind:
     about: str
     make: Callable[[Wish], Design]
     column: bool = True
-    """Whether the first word ends in a column."""
+    """Whether the first word ends in a column; otherwise it is a table, or what else `usage` calls it."""
     words: int = 0
     """How many words follow it; -1 for one or more."""
     options: tuple[str, ...] = ()
@@ -116,6 +125,13 @@ def _add_check(wish: Wish) -> Design:
     return constraints.add_check(wish.table, wish.words[0], bare(name) if name else None)
 
 
+def _add_enum_value(wish: Wish) -> Design:
+    enum = enums.read(wish.connection, wish.place)
+    return add_enum_value.design(
+        enum, wish.words[0], before=wish.options.get("before"), after=wish.options.get("after")
+    )
+
+
 def _rename_table(wish: Wish) -> Design:
     new = bare(wish.words[0])
     taken = server.exists(wish.connection, quoted(wish.table.schema, new))
@@ -153,6 +169,10 @@ _ALL: Final = (
     Kind(
         constraints.ADD_CHECK, "TABLE CONDITION [--name NAME]", "demand a condition of every row", _add_check,
         column=False, words=1, options=("name",),
+    ),
+    Kind(
+        add_enum_value.KIND, "TYPE VALUE [--before VALUE | --after VALUE]", "add a value to an enum type",
+        _add_enum_value, column=False, words=1, options=("before", "after"),
     ),
     Kind(
         drops.DROP_COLUMN, "TABLE.COLUMN", "drop a column",
@@ -203,8 +223,8 @@ def make(
     if known.column and not column:
         raise UsageError(f"{place} names no column", hint=known.told)
     wish = Wish(
-        connection, facts.read(connection, table), column, tuple(rest), options, _pairs(assigned, "--set"),
-        _pairs(back, "--back"), tuple(accepted),
+        connection, table, column, tuple(rest), options, _pairs(assigned, "--set"), _pairs(back, "--back"),
+        tuple(accepted),
     )  # fmt: skip
     try:
         return known.make(wish)

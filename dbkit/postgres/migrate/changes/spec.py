@@ -66,7 +66,7 @@ class Change:
     """`rename-column`, `change-type`, `set-not-null` ..."""
     schema: str
     table: str
-    """Unquoted name of the table the change is about."""
+    """Unquoted name of the table the change is about, or of the type."""
     old: tuple[str, ...]
     """Columns of the old shape that contract takes away, unquoted; empty where none goes away."""
     new: tuple[str, ...]

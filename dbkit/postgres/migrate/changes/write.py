@@ -98,7 +98,8 @@ def _fill(script: Any, text: str) -> None:
 def _expand(design: Design, script: Any) -> str:
     story = [*design.story]
     if design.notes:
-        story.append("To be moved by hand before contract: " + "; ".join(design.notes) + ".")
+        when = "To be moved by hand before contract" if design.contract else "To be looked at before"
+        story.append(f"{when}: {'; '.join(design.notes)}.")
     change: dict[str, Json] = {
         "id": design.id,
         "kind": design.kind,
