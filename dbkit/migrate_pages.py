@@ -54,16 +54,23 @@ dbkit does it in batches, and without looking for blockers.""",
   ... --dry-run                         the ranges, the statement and the limits, touching nothing
 
 How it works. Each table (each leaf of a partitioned one) is cut into ranges with an end that is fixed at the start:
-by a unique key where rows lie in its order, by pages (ctid) otherwise. A batch is one transaction that takes ROW
-EXCLUSIVE and the locks of its rows, sets the columns of rows that are not filled yet, and moves its place in
-dbkit.backfill: rows and place are committed together. Killed, cut off or out of disk, the same command (or `dbkit job
-resume ID`) goes on there, and no row is filled twice. A table that was rewritten meanwhile (VACUUM FULL, CLUSTER) is
-begun again where ranges are pages, since its rows lie elsewhere then.
+by pages (ctid) for a change, whose triggers fill a row that moves meanwhile; without a change by a unique key where
+rows lie in its order. A batch is one transaction that takes ROW EXCLUSIVE and the locks of its rows, sets the columns
+of rows that are not filled yet, and moves its place in dbkit.backfill: rows and place are committed together. Killed,
+cut off or out of disk, the same command (or `dbkit job resume ID`) goes on there, and no row is filled twice. A table
+that was rewritten meanwhile (VACUUM FULL, CLUSTER) is begun again where ranges are pages: its rows lie elsewhere then.
 
-It gives way. A batch has 200 ms for a lock and 900 ms in all; losing either, or meeting a deadlock, it is rolled back,
-halved, and tried again after a random pause, so that of two sessions it is never the application that loses. Its size
-follows the time batches take (--batch-time). Between batches it holds back while one of these is over its limit, and
-the history says which, when and for how long:
+It spares the table. Where no index holds a filled column, a range of pages is filled in three steps: the old versions
+of the first third make room for the other two in the same pages, so that more than half of the rows need no new index
+entries (HOT) and the table grows by less than half instead of doubling. An old snapshot keeps that from working, and
+then costs one more look at the pages. Batches do not wait for the disk (synchronous_commit = off): a crash of the
+server loses the last of them together with their places; what ends a backfill (its job's last row, VALIDATE) waits.
+
+It gives way. A batch has 100 ms for a lock and 200 ms in all (four times --batch-time where that is more); losing
+either, or meeting a deadlock, it is rolled back, halved, and tried again after a random pause, so that of two sessions
+it is never the application that loses. Its size follows the time batches take, 50 ms by default; each batch sees at its
+end whether somebody waits for its rows, and while that is so batches become shorter, down to 10 ms. Between batches it
+holds back while one of these is over its limit, and the history says which, when and for how long:
 
   --max-lag       replay of a replica behind the primary           10 s
   --max-slot-lag  WAL that a replication slot keeps back           8 GB

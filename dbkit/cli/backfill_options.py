@@ -12,7 +12,10 @@ def _limit(name: str, help: str, metavar: str) -> typer.models.OptionInfo:
     return made
 
 
-BatchTime = Annotated[str | None, _limit("batch-time", "What one batch should take (default 100ms).", "TIME")]
+BatchTime = Annotated[
+    str | None,
+    _limit("batch-time", "The most one batch should take; less while others wait for its rows (default 50ms).", "TIME"),
+]
 MaxLag = Annotated[str | None, _limit("max-lag", "Hold while a replica replays further behind (default 10s).", "TIME")]
 MaxSlotLag = Annotated[
     str | None, _limit("max-slot-lag", "Hold while a slot keeps back more WAL (default 8GB).", "SIZE")

@@ -22,9 +22,11 @@ select
   current_setting('block_size')::int as block_size,
   c.reltuples::float8 as tuples,
   c.relpages::float8 as pages,
+  coalesce(am.amname = 'heap', false) as heap,
   pg_catalog.has_table_privilege(c.oid, 'update') and pg_catalog.has_table_privilege(c.oid, 'select') as writable,
   pg_catalog.row_security_active(c.oid) as row_security
 from tree
 join pg_catalog.pg_class c on c.oid = tree.oid
 join pg_catalog.pg_namespace n on n.oid = c.relnamespace
+left join pg_catalog.pg_am am on am.oid = c.relam
 order by tree.oid = tree.root desc, pg_catalog.pg_relation_size(c.oid) desc, n.nspname, c.relname

@@ -109,9 +109,11 @@ def test_a_session_that_waits_for_us_makes_batches_shorter(db):
     until = time.monotonic() + 30
     while running.alive and time.monotonic() < until:
         other.execute("update users set full_name = full_name where id % 500 = 0")
-    assert running.end().error is None
+    done = running.end()
+    assert done.error is None
     assert filler.left() == 0
     assert {e["limit"] for e in filler.events("held")} == {"max_waiters"}
+    assert done.report.extra["backfills"][0]["batches_waited_for"] > 0
 
 
 def test_slots_hold(own_server, database_on):

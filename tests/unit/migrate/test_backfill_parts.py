@@ -42,6 +42,31 @@ def test_a_pace_finds_the_size_that_takes_the_target(per_row, share, target):
     assert takes >= target / 2 or pace.size == 1_000_000
 
 
+def test_batches_that_somebody_waits_for_become_shorter_down_to_ten_milliseconds():
+    pace = Pace(0.05, 1, 100_000, 1000)
+    aims = []
+    for _ in range(4):
+        pace.waited(pace.size)
+        aims.append(pace.aim)
+    assert aims == [0.025, 0.0125, 0.01, 0.01]
+    for _ in range(200):
+        pace.ran(pace.size, pace.size * 0.00001)
+    assert pace.aim == 0.05
+    assert 0.02 < pace.size * 0.00001 <= 0.05
+
+
+@given(st.lists(st.booleans(), max_size=200), st.floats(0.005, 2))
+def test_waiting_never_asks_for_more_than_the_target_nor_for_less_than_is_worth_while(waits, target):
+    pace = Pace(target, 1, 5000, 100)
+    for somebody in waits:
+        if somebody:
+            pace.waited(pace.size)
+        else:
+            pace.ran(pace.size, 0.01)
+        assert min(target, 0.01) <= pace.aim <= target * 1.0001
+        assert 1 <= pace.size <= 5000
+
+
 def test_after_a_lost_race_it_grows_slowly():
     pace = Pace(0.1, 1, 100_000, 1000)
     pace.lost()

@@ -30,6 +30,21 @@ RACES: Final = {
 
 
 @dataclass(frozen=True, slots=True)
+class Step:
+    """What a batch takes: `size` rows or pages from where the part stands, or up to `stop` where that is given.
+
+    With a `share` above 1 it fills about one in so many of the rows and leaves the cursor: the dead versions make room
+    for the next share in the same pages, which then needs no new index entries. The last step of a range has share 1.
+    """
+
+    size: int
+    share: int = 1
+    stop: Cursor | None = None
+    limit: float | None = None
+    """Seconds after which it is cancelled; None for the session's own limit."""
+
+
+@dataclass(frozen=True, slots=True)
 class Done:
     """What a committed batch did. `restarted` says why the part begins again (the table was rewritten)."""
 
@@ -40,17 +55,23 @@ class Done:
     finished: bool
     restarted: str = ""
     stop: Cursor | None = None
-    """Where the part stands now."""
+    """Where its range ends; the part stands there now if its share was 1."""
+    waited: bool = False
+    """Whether somebody waited for its rows when it was done."""
 
 
-def run(connection: Connection, spec: BackfillSpec, part: Part, size: int, guess: Cursor | None = None) -> Done:
+def run(connection: Connection, spec: BackfillSpec, part: Part, step: Step, guess: Cursor | None = None) -> Done:
     """Carry out the next batch of a part. Raises what the server raises; then nothing of it was done.
 
     `guess` is where the part is believed to stand (its last batch ended there). Three journeys to the server then do:
     the lock, the part's row and the end of the batch; the update; the new place and the commit.
     """
-    began = time.monotonic()
+    began, size = time.monotonic(), step.size
     with connection.pipeline() as pipeline, connection.transaction():
+        if step.limit is not None:
+            connection.execute(
+                sql.SQL("set local statement_timeout = {}").format(sql.Literal(f"{round(step.limit * 1000)}ms"))
+            )
         connection.execute(
             sql.SQL("lock table only {} in row exclusive mode").format(text.table(part.leaf.schema, part.leaf.name))
         )
@@ -67,12 +88,18 @@ def run(connection: Connection, spec: BackfillSpec, part: Part, size: int, guess
         if (cur, fin) != (guess, part.fin) or foreseen is None:
             foreseen = ranges.ask(connection, part.leaf, cur, fin, size)
         stop, seen = ranges.upto(foreseen, part.leaf, cur, fin, size)
-        done = connection.execute(ranges.update(spec, part.leaf, cur, stop))
+        if step.stop is not None and cur == guess:
+            stop = step.stop
+            seen = ranges.expected(part.leaf, cur, stop)
+        done = connection.execute(ranges.update(spec, part.leaf, cur, stop, step.share))
         pipeline.sync()
         rows = done.rowcount
-        finished = stop == fin
-        state.advance(connection, part.id, stop, seen or rows, rows, finished=finished)
-    return Done(size, time.monotonic() - began, seen or rows, rows, finished=finished, stop=stop)
+        last = step.share == 1
+        finished = last and stop == fin
+        seen = (seen or rows) if last else 0.0
+        asked = state.advance(connection, part.id, stop if last else None, seen, rows, finished=finished)
+    waited = bool((asked.fetchone() or (False,))[0])
+    return Done(size, time.monotonic() - began, seen, rows, finished=finished, stop=stop, waited=waited)
 
 
 def where_it_stands(connection: Connection, part: Part, size: int) -> tuple[Mapping[str, Any], tuple[str, ...]]:

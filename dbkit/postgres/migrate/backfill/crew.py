@@ -19,7 +19,7 @@ from dbkit.postgres.connect import Connection, explain
 from dbkit.postgres.migrate.backfill import batch
 from dbkit.postgres.migrate.backfill.limits import Limits
 from dbkit.postgres.migrate.backfill.pace import Pace
-from dbkit.postgres.migrate.backfill.ranges import FIRST, LARGEST, SMALLEST
+from dbkit.postgres.migrate.backfill.ranges import FIRST, LARGEST, SMALLEST, Cursor
 from dbkit.postgres.migrate.backfill.session import Session
 from dbkit.postgres.migrate.backfill.state import Part
 from dbkit.postgres.migrate.changes.spec import BackfillSpec
@@ -27,6 +27,9 @@ from dbkit.secrets import redact
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 
+SHARES: Final = 3
+"""In so many steps a range of pages is filled where its rows can stay in their pages: half of them do with two, more
+than half with three, and a fourth gains nothing over the cost of looking at the pages once more."""
 LONGEST_SLEEP: Final = 2.0
 RECONNECTS: Final = 6
 DISK_FULL: Final = "53100"
@@ -48,6 +51,8 @@ class Shared:
     retries: int = 0
     longest: float = 0.0
     """Seconds of the longest batch."""
+    waited: int = 0
+    """Batches whose rows somebody waited for."""
     lock: threading.Lock = field(default_factory=threading.Lock)
     events: queue.SimpleQueue[tuple[float, str, dict[str, Json]]] = field(
         default_factory=queue.SimpleQueue[tuple[float, str, dict[str, Json]]]
@@ -71,6 +76,7 @@ class Shared:
             self.rows += done.rows
             self.batches += 1
             self.longest = max(self.longest, done.seconds)
+            self.waited += done.waited
 
 
 class Crew:
@@ -122,7 +128,7 @@ class Crew:
                 except queue.Empty:
                     return
                 pace = paces.setdefault(part.leaf.oid, begin(part, self.shared.limits))
-                Walk(self._spec, part, self.shared, pace, lambda: self._connection(number)).run()
+                Walk(self._spec, part, self.shared, pace, self._session, lambda: self._connection(number)).run()
         except BaseException as error:  # handed to the job's thread, which raises it
             self.shared.errors.append(error)
             self.shared.stop.set()
@@ -149,9 +155,10 @@ class Walk:
     """One worker's way through one part."""
 
     def __init__(
-        self, spec: BackfillSpec, part: Part, shared: Shared, pace: Pace, connect: Callable[[], Connection]
-    ) -> None:
-        self._spec, self._part, self._shared, self._connect = spec, part, shared, connect
+        self, spec: BackfillSpec, part: Part, shared: Shared, pace: Pace, session: Session,
+        connect: Callable[[], Connection],
+    ) -> None:  # fmt: skip
+        self._spec, self._part, self._shared, self._session, self._connect = spec, part, shared, session, connect
         self._unit = "rows" if part.leaf.key else "pages"
         self._pace = pace
         self._yields = shared.yields
@@ -161,6 +168,15 @@ class Walk:
         self._at = part.cur
         self._narrow = 0
         """Batches of this size look for the row the server rejects; 0 when none was met."""
+        self._shares = 1
+        """In how many steps the next range is filled."""
+        self._left = 1
+        """Steps left of the range at hand, of which `_stop` is the end."""
+        self._stop: Cursor | None = None
+        self._filled, self._slowest = 0, 0.0
+        """Rows filled of the range at hand, and seconds of its slowest step."""
+        self._cancelled = False
+        """The smallest batch there is was cancelled for the time it took."""
 
     def run(self) -> None:
         """Batch after batch until the part is done or the run is being stopped."""
@@ -170,7 +186,7 @@ class Walk:
                 continue
             self._steer()
             try:
-                done = batch.run(self._connect(), self._spec, self._part, self._narrow or self._pace.size, self._at)
+                done = batch.run(self._connect(), self._spec, self._part, self._step(), self._at)
             except DbkitError:
                 if not self._reconnects:
                     raise
@@ -190,8 +206,31 @@ class Walk:
             self._yields = self._shared.yields
             self._pace.yielded()
 
+    def _step(self) -> batch.Step:
+        if self._narrow:
+            return batch.Step(self._narrow)
+        smallest = self._cancelled and self._pace.size <= self._pace.smallest
+        limit = self._session.limit(self._shared.limits.batch_time, smallest=smallest)
+        given = limit if limit != self._session.batch_limit else None
+        return batch.Step(self._pace.size, self._left, self._stop, given)
+
+    def _anew(self) -> None:
+        """The range at hand is given up or done: the next begins with its first step."""
+        self._left, self._stop, self._filled, self._slowest = self._shares, None, 0, 0.0
+
     def _done(self, done: batch.Done) -> None:
         self._failing_since, self._failures, self._reconnects = None, 0, 0
+        if done.size and not done.restarted and self._left > 1 and not self._narrow:
+            self._shared.count(done)
+            if done.waited:
+                self._pace.waited(done.size)
+            self._filled, self._slowest = self._filled + done.rows, max(self._slowest, done.seconds)
+            self._stop, self._left = done.stop, self._left - 1 if done.rows else 1
+            return
+        filled, slowest = self._filled + done.rows, max(self._slowest, done.seconds)
+        # Shares are worth while where most rows are pending and their new versions may stay in the page.
+        self._shares = SHARES if self._part.leaf.hot and not self._part.leaf.key and filled * 2 > done.seen else 1
+        self._anew()
         self._at = done.stop
         if done.restarted:
             self._shared.say("restart", object=self._part.leaf.qualified, reason=done.restarted)
@@ -201,18 +240,23 @@ class Walk:
         self._shared.count(done)
         if self._narrow or done.finished:  # the last batch of a part ends early and says nothing about others
             return
-        self._pace.ran(done.size, done.seconds)
+        if done.waited:
+            self._pace.waited(done.size)
+        else:
+            self._pace.ran(done.size, slowest)
         if self._pace.news():
             self._shared.say(
                 "size",
                 object=self._part.leaf.qualified,
                 size=f"{self._pace.size} {self._unit}",
-                reason=f"{done.size} {self._unit} took {format_seconds(done.seconds)}, "
-                f"a batch should take {format_seconds(self._pace.target)}",
+                reason=f"{done.size} {self._unit} took {format_seconds(slowest)}, "
+                f"a batch should take {format_seconds(self._pace.aim)}"
+                + (", so that others wait less for its rows" if self._pace.aim < self._pace.target else ""),
             )
 
     def _failed(self, error: psycopg.Error) -> None:
         name = self._part.leaf.qualified
+        self._anew()
         if batch.lost(error):
             self._again(error)
             return
@@ -258,6 +302,7 @@ class Walk:
         self._failures += 1
         self._shared.retries += 1
         size = self._pace.size
+        self._cancelled = self._cancelled or (error.sqlstate == "57014" and size <= self._pace.smallest)
         self._pace.lost()
         self._pace.news()
         nap = random.uniform(0.3, 1) * min(LONGEST_SLEEP, 0.05 * 2 ** min(self._failures, 8))  # noqa: S311

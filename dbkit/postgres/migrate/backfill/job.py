@@ -130,14 +130,14 @@ class BackfillJob:
                 break
             crew.start(open_, self._knobs.workers)
             yield from self._watch(control, crew, throttle, log)
-            table = tables.look(control, self._fill, self._knobs.by)
+            table = tables.look(control, self._fill, self._knobs.by, ours=self._ours)
             self._cut(control, table, log, fresh=False)  # partitions that were attached meanwhile
         if not self._ours:
             yield from self._count(control)
         yield Tick(self._total, self._total, self._end())
 
     def _look(self, control: Connection, log: Log) -> tables.Table:
-        table = tables.look(control, self._fill, self._knobs.by)
+        table = tables.look(control, self._fill, self._knobs.by, ours=self._ours)
         heir = session.inherits(control, table, self._fill)
         if heir:
             raise Refused(
@@ -231,7 +231,7 @@ class BackfillJob:
     def _count(self, control: Connection) -> Generator[Tick, None, None]:
         """No triggers of ours stand behind this fill: see what was written meanwhile without it."""
         control.execute("set row_security = off")
-        table = tables.look(control, self._fill, self._knobs.by)
+        table = tables.look(control, self._fill, self._knobs.by, ours=self._ours)
         for found in survey(control, self._fill, table):
             self.left = found
             yield Tick(self._total, self._total, f"counting what is left: {found.pages} of {found.total} pages")

@@ -21,7 +21,7 @@ def outline(spec: BackfillSpec, target: Target, knobs: Knobs, *, ours: bool) -> 
     """The plan of a backfill as text. Raises what `fill` would raise before it starts."""
     with connect(target, purpose="backfill") as connection:
         preflight(connection)
-        table = tables.look(connection, spec, knobs.by)
+        table = tables.look(connection, spec, knobs.by, ours=ours)
         tables.check(connection, spec, ours=ours)
         limits = Limits.of_texts(knobs.texts)
         triggers = knobs.triggers if ours or knobs.triggers != "auto" else "fire"

@@ -106,19 +106,26 @@ def upto(asked: Answer | None, leaf: Leaf, cur: Cursor | None, fin: Cursor, rows
     """The end of the next batch and how many rows it is expected to visit (0 when unknown), from what `ask` gave."""
     if asked is None:
         start, end = int(cur[0]) if cur else 0, int(fin[0])
-        stop = min(end, start + rows)
-        return (str(stop),), (stop - start) * leaf.tuples / max(leaf.pages, 1)
+        stop = (str(min(end, start + rows)),)
+        return stop, expected(leaf, cur, stop)
     row = asked.fetchone()
     return (tuple(row), float(rows)) if row else (fin, 0.0)
 
 
-def update(spec: BackfillSpec, leaf: Leaf, cur: Cursor | None, stop: Cursor) -> sql.Composed:
-    """The statement of one batch."""
-    return sql.SQL("update {} only {} set {} where {} and ({})").format(
+def expected(leaf: Leaf, cur: Cursor | None, stop: Cursor) -> float:
+    """How many rows the pages from `cur` to `stop` hold, by what is known of the table."""
+    return (int(stop[0]) - (int(cur[0]) if cur else 0)) * leaf.tuples / max(leaf.pages, 1)
+
+
+def update(spec: BackfillSpec, leaf: Leaf, cur: Cursor | None, stop: Cursor, share: int = 1) -> sql.Composed:
+    """The statement of one batch. With a `share` about one in so many of the rows, spread over all the pages."""
+    some = sql.SQL(" and mod(pg_catalog.hashtid(ctid), {}) = 0").format(sql.Literal(share))
+    return sql.SQL("update {} only {} set {} where {}{} and ({})").format(
         text.raw(text.MARK),
         text.table(leaf.schema, leaf.name),
         text.raw(spec.assignments),
         sql.SQL(" and ").join(within(leaf, cur, stop)),
+        some if share > 1 else sql.SQL(""),
         text.raw(spec.pending),
     )
 

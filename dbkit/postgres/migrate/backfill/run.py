@@ -146,6 +146,7 @@ def _report(
         "batches": shared.batches,
         "retries": shared.retries,
         "longest_batch_ms": round(shared.longest * 1000, 1),
+        "batches_waited_for": shared.waited,
         "held_seconds": {n: round(s, 3) for n, s in job.held.items()},
         "pending": job.left.differing if job.left else None,
         "complete": error is None,
@@ -155,6 +156,7 @@ def _report(
         ("batches", f"{shared.batches:,}"),
         ("tried again", f"{shared.retries:,}"),
         ("longest batch", format_seconds(shared.longest)),
+        ("batches others waited for", f"{shared.waited:,}"),
         *((f"held by {n}", format_seconds(s)) for n, s in job.held.items() if s),
     )
     return Report(

@@ -16,10 +16,12 @@ from dbkit.postgres.migrate.backfill.tables import Table
 from dbkit.postgres.migrate.changes.spec import BackfillSpec
 from dbkit.settings import Target
 
-LOCK_TIMEOUT: Final = 0.2
-BATCH_LIMIT: Final = 0.9
-"""Seconds after which a batch is cancelled, unless batches are to take longer. Under the server's deadlock_timeout of
-one second, so that of two sessions that wait for each other it is this one that gives up."""
+LOCK_TIMEOUT: Final = 0.1
+BATCH_LIMIT: Final = 0.2
+"""Seconds after which a batch is cancelled, unless batches are to take longer: nobody waits longer for its rows."""
+LAST_LIMIT: Final = 0.9
+"""The same for the smallest batch there is, when that was cancelled. Under the server's deadlock_timeout of one second,
+so that of two sessions that wait for each other it is this one that gives up."""
 DEADLOCK_TIMEOUT: Final = 0.05
 
 
@@ -30,7 +32,13 @@ class Session:
     skip_triggers: bool
     deadlock_timeout: bool
     batch_limit: float
+    most: float
+    """What no batch may take, in seconds."""
     notes: tuple[str, ...]
+
+    def limit(self, batch_time: float, *, smallest: bool) -> float:
+        """After how many seconds a batch is cancelled. `smallest`: it cannot be made smaller, and was cancelled."""
+        return min(self.most, max(self.batch_limit, 4 * batch_time, LAST_LIMIT if smallest else 0.0))
 
     def open(self, target: Target) -> Connection:
         """A connection set so; transactions are the worker's."""
@@ -39,6 +47,9 @@ class Session:
             settings: list[tuple[LiteralString, str]] = [
                 ("lock_timeout", _ms(LOCK_TIMEOUT)),
                 ("statement_timeout", _ms(self.batch_limit)),
+                # Rows and cursor are lost together in a crash, or not at all; what comes after a backfill (the job's
+                # end, VALIDATE) waits for the disk, and thereby for all of it.
+                ("synchronous_commit", "off"),
                 ("row_security", "off"),
                 # Cursors are kept as text: it must mean the same in every session.
                 ("datestyle", "ISO, YMD"),
@@ -57,28 +68,22 @@ class Session:
             raise
         return connection
 
-    def resize(self, connection: Connection, batch_time: float) -> None:
-        """Let batches take as long as they are meant to take now."""
-        connection.execute(
-            sql.SQL("set statement_timeout = {}").format(sql.Literal(_ms(max(self.batch_limit, 4 * batch_time))))
-        )
-
 
 def settle(connection: Connection, spec: BackfillSpec, table: Table, triggers: str, batch_time: float) -> Session:
     """Decide how sessions are set. `triggers` is `skip`, `fire` or `auto`. Raises Unreachable when `skip` cannot be."""
     notes: list[str] = []
     skip = _skip_triggers(connection, spec, table, triggers, notes)
     deadlock = _permitted(connection, "deadlock_timeout", "50ms")
-    limit = max(BATCH_LIMIT, 4 * batch_time)
+    most = float("inf")
     if not deadlock:
         server = fetch(
             connection,
             "select setting::float8 / 1000 as s from pg_catalog.pg_settings where name = %s",
             ["deadlock_timeout"],
         )[0]["s"]
-        limit = min(limit, 0.9 * server)
-        notes.append(f"deadlock_timeout may not be set by this role: a batch ends after {limit * 1000:.0f} ms instead")
-    return Session(skip, deadlock, limit, tuple(notes))
+        most = 0.9 * server
+        notes.append(f"deadlock_timeout may not be set by this role: no batch takes more than {most * 1000:.0f} ms")
+    return Session(skip, deadlock, min(most, max(BATCH_LIMIT, 4 * batch_time)), most, tuple(notes))
 
 
 def _skip_triggers(connection: Connection, spec: BackfillSpec, table: Table, triggers: str, notes: list[str]) -> bool:

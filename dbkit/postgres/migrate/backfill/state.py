@@ -5,11 +5,11 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import psycopg
-from psycopg.rows import DictRow, dict_row
+from psycopg.rows import DictRow, TupleRow, dict_row
 
 from dbkit import assets
 from dbkit.errors import Refused, Unreachable
@@ -141,12 +141,16 @@ def held(asked: psycopg.Cursor[DictRow]) -> dict[str, Any]:
     return row
 
 
-def advance(connection: Connection, part: int, cur: Cursor, seen: float, rows: int, *, finished: bool) -> None:
-    """Move the cursor of a part; in the transaction of the batch."""
-    connection.execute(
-        "update dbkit.backfill set cur = %s, seen = seen + %s, rows = rows + %s, batches = batches + 1, "
-        "finished = %s, updated = now() where id = %s",
-        [list(cur), seen, rows, finished, part],
+def advance(
+    connection: Connection, part: int, cur: Cursor | None, seen: float, rows: int, *, finished: bool
+) -> psycopg.Cursor[TupleRow]:
+    """Move the cursor of a part (None: it stays) in its batch; gives whether somebody waits for the batch."""
+    return connection.execute(
+        "update dbkit.backfill set cur = coalesce(%s, cur), seen = seen + %s, rows = rows + %s, "
+        "batches = batches + 1, finished = %s, updated = now() where id = %s "
+        "returning exists (select from pg_catalog.pg_locks l where not l.granted and l.locktype = 'transactionid' "
+        "and l.transactionid = pg_catalog.pg_current_xact_id()::xid)",
+        [None if cur is None else list(cur), seen, rows, finished, part],
     )
 
 
@@ -197,7 +201,7 @@ def _part(row: Mapping[str, Any], leaf: Leaf) -> Part:
     return Part(
         id=row["id"],
         number=row["part"],
-        leaf=Leaf(leaf.oid, leaf.schema, leaf.name, leaf.filenode, leaf.pages, leaf.tuples, key, leaf.why),
+        leaf=replace(leaf, key=key),
         cur=None if row["cur"] is None else tuple(row["cur"]),
         fin=None if row["fin"] is None else tuple(row["fin"]),
         seen=row["seen"],

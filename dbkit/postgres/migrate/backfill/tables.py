@@ -44,6 +44,8 @@ class Leaf:
     tuples: float
     key: Key | None
     why: str
+    hot: bool = False
+    """No index holds a column that is written: a new version of a row may lie in the old one's page."""
 
     @property
     def qualified(self) -> str:
@@ -60,8 +62,11 @@ class Table:
     """Partitions that cannot be filled from here (foreign tables), in words."""
 
 
-def look(connection: Connection, spec: BackfillSpec, by: str = "auto") -> Table:
-    """The table of a spec. Raises Refused, Unreachable or UsageError when it cannot be filled."""
+def look(connection: Connection, spec: BackfillSpec, by: str = "auto", *, ours: bool = False) -> Table:
+    """The table of a spec. `ours`: triggers keep every written row right, so that rows may move unseen.
+
+    Raises Refused, Unreachable or UsageError when it cannot be filled.
+    """
     rows = _about(connection, assets.query("backfill/table"), spec.schema, spec.table)
     name = quoted(spec.schema, spec.table)
     if not rows:
@@ -77,7 +82,7 @@ def look(connection: Connection, spec: BackfillSpec, by: str = "auto") -> Table:
     _partition_key(connection, spec, rows)
     return Table(
         rows[0]["root"],
-        tuple(_leaf(connection, row, spec, by) for row in leaves),
+        tuple(_leaf(connection, row, spec, by, ours=ours) for row in leaves),
         f"foreign tables are filled where they live: {', '.join(foreign)}" if foreign else "",
     )
 
@@ -114,10 +119,10 @@ def _partition_key(connection: Connection, spec: BackfillSpec, rows: Sequence[di
         raise Refused(f"{found[0]['name']} is a partition key: rows would have to move to another partition")
 
 
-def _leaf(connection: Connection, row: dict[str, Any], spec: BackfillSpec, by: str) -> Leaf:
+def _leaf(connection: Connection, row: dict[str, Any], spec: BackfillSpec, by: str, *, ours: bool) -> Leaf:
     pages = row["bytes"] // row["block_size"]
     density = row["tuples"] / row["pages"] if row["tuples"] > 0 and row["pages"] > 0 else 0
-    key, why = choose(connection, row, spec, by)
+    key, why = choose(connection, row, spec, by, ours=ours)
     return Leaf(
         oid=row["oid"],
         schema=row["schema"],
@@ -127,13 +132,18 @@ def _leaf(connection: Connection, row: dict[str, Any], spec: BackfillSpec, by: s
         tuples=density * pages if density else row["block_size"] / 100 * pages,
         key=key,
         why=why,
+        hot=not fetch(connection, assets.query("backfill/indexed"), {"rel": row["oid"], "columns": list(spec.columns)}),
     )
 
 
-def choose(connection: Connection, row: dict[str, Any], spec: BackfillSpec, by: str) -> tuple[Key | None, str]:
+def choose(
+    connection: Connection, row: dict[str, Any], spec: BackfillSpec, by: str, *, ours: bool
+) -> tuple[Key | None, str]:
     """How a leaf is walked, and why. Raises UsageError when `by` asks for a key that is not there."""
     if by == "ctid":
         return None, "asked for"
+    if by == "auto" and ours and row["heap"]:
+        return None, "pages are read and written once each; a row that moves meanwhile is filled by its trigger"
     found = _about(connection, assets.query("backfill/keys"), row["schema"], row["name"])
     usable = [k for k in found if not set(k["columns"]) & set(spec.columns)]
     if spec.key:
