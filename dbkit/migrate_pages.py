@@ -19,7 +19,8 @@ MIGRATE_TOPICS: Final[dict[str, str]] = {
 
 In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase post` after it.
 
-  rename-column     TABLE.COLUMN NEW_NAME
+  rename-column     TABLE.COLUMN NEW_NAME                                 a second column beside the first
+  rename-column     TABLE.COLUMN NEW_NAME --view                          by a view: columns of keys, always
   change-type       TABLE.COLUMN TYPE [--using EXPR]                      under its own name, by a swap: keys, identity,
                                                                           serial and what points at them too
   change-type       TABLE.COLUMN TYPE --name NEW_NAME [--back COLUMN=EXPR]   both names written side by side
@@ -36,8 +37,18 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
   merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
 
-Not yet covered: renaming a column of a key or unique index, partitioning a table, an enum replaced by text,
-generated columns, exclusion constraints, moving a column to another table.
+Not yet covered: partitioning a table, an enum replaced by text, generated columns, exclusion constraints, moving a
+column to another table.
+
+Renaming by a view. A column of a primary key, unique or exclusion constraint, unique index, foreign key that points at
+it, partition key or identity stays one column: two unique indexes would make upserts by one name fail on the other.
+expand calls the table TABLE_base and puts a view in its place in which the column has both names; `on conflict (old)`
+and `on conflict (new)` both work, nothing is filled or verified. contract renames the column and makes it a table;
+both ways back take milliseconds. `--view` does the same for any column: no copy, whatever its default, or a
+generated column made from it. Meanwhile COPY FROM, TRUNCATE, ON CONFLICT ON CONSTRAINT, REFERENCES, WHERE CURRENT OF,
+ctid, GROUP BY the key alone, and before 17 MERGE do not work on the name: `new` prepares the statements of
+pg_stat_statements on an empty copy and on a view of it, and refuses with those that fail (--accept statements). Without
+pg_stat_statements nobody looks. rename-table keeps its old name in the same way.
 
 What is refused is refused by `new`, with every reason at once. Two things hold for every kind that puts a column in
 place of another: statements that say `select *`, `returning *` or insert without a list of columns have to be named

@@ -45,6 +45,9 @@ def new(
     after: Annotated[
         str | None, typer.Option("--after", help="The value after which it sorts.", metavar="VALUE")
     ] = None,
+    view: Annotated[
+        bool, typer.Option("--view", help="Rename behind a view, as is done for columns of keys, without a copy.")
+    ] = False,
     accept: Annotated[
         list[str] | None, typer.Option("--accept", help="Waive a refusal that names this word.", metavar="WORD")
     ] = None,
@@ -80,6 +83,7 @@ def new(
         raise UsageError(f"{kind} needs more words", hint=known.told)
     options = {
         "using": using, "name": name, "default": default, "on-delete": on_delete, "before": before, "after": after,
+        "view": "yes" if view else None,
     }  # fmt: skip
     environment = revisions.find(migrations)
     _, chosen = targets.one_target(target, dsn, config)

@@ -40,6 +40,13 @@ select
       'comment', col_description(t.oid, a.attnum), 'base', ty.typname, 'category', ty.typcategory,
       'sequence', pg_get_serial_sequence(quote_ident(t.nspname) || '.' || quote_ident(t.relname), a.attname),
       'domain', ty.typtype = 'd',
+      'compression', case a.attcompression when 'p' then 'pglz' when 'l' then 'lz4' else '' end,
+      'options', (select coalesce(jsonb_agg(o), '[]') from unnest(a.attoptions) o where o like 'n_distinct%%'),
+      'labels', (
+        select coalesce(jsonb_agg(jsonb_build_array(l.provider, l.label) order by l.provider), '[]')
+        from pg_seclabel l
+        where l.classoid = 'pg_class'::regclass and l.objoid = t.oid and l.objsubid = a.attnum
+      ),
       'grants', (
         select coalesce(jsonb_agg(jsonb_build_object(
           'grantee', case when g.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(g.grantee)) end,
@@ -87,6 +94,10 @@ select
       'valid', i.indisvalid, 'definition', pg_get_indexdef(i.indexrelid),
       'constraint', exists (select from pg_constraint x where x.conindid = i.indexrelid and x.contype in ('p', 'u', 'x')),
       'replica_identity', i.indisreplident, 'comment', obj_description(i.indexrelid, 'pg_class'),
+      'clustered', i.indisclustered,
+      'tablespace', (select s.spcname from pg_tablespace s where s.oid = ic.reltablespace),
+      'statistics', (select coalesce(jsonb_agg(jsonb_build_array(a.attnum, a.attstattarget) order by a.attnum), '[]')
+        from pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0),
       'uses', (select coalesce(jsonb_agg(distinct a.attname), '[]') from pg_depend d
         join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
         where d.classid = 'pg_class'::regclass and d.objid = i.indexrelid and d.refobjid = t.oid and d.refobjsubid > 0)
@@ -99,19 +110,26 @@ select
     select coalesce(jsonb_agg(jsonb_build_object(
       'name', g.tgname, 'definition', pg_get_triggerdef(g.oid), 'enabled', g.tgenabled,
       'columns', (select coalesce(jsonb_agg(a.attname), '[]') from unnest(g.tgattr::int2[]) k
-        join pg_attribute a on a.attrelid = t.oid and a.attnum = k)
+        join pg_attribute a on a.attrelid = t.oid and a.attnum = k),
+      'uses', (select coalesce(jsonb_agg(distinct a.attname), '[]') from pg_depend d
+        join pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
+        where d.classid = 'pg_trigger'::regclass and d.objid = g.oid and d.refobjid = t.oid and d.refobjsubid > 0),
+      'function', g.tgfoid::regproc::text, 'body', f.prosrc
     ) order by g.tgname), '[]')
     from pg_catalog.pg_trigger g
+    join pg_catalog.pg_proc f on f.oid = g.tgfoid
     where g.tgrelid = t.oid and not g.tgisinternal
   ) as triggers,
   (
     select coalesce(jsonb_agg(distinct jsonb_build_object(
       'column', a.attname,
-      'kind', case v.relkind when 'm' then 'materialized view' else 'view' end,
-      'name', quote_ident(vn.nspname) || '.' || quote_ident(v.relname))), '[]')
+      'kind', case v.relkind when 'm' then 'materialized view' when 'v' then 'view' else 'rule' end,
+      'name', case when v.relkind in ('m', 'v') then '' else quote_ident(r.rulename) || ' on ' end
+        || quote_ident(vn.nspname) || '.' || quote_ident(v.relname))), '[]')
     from pg_catalog.pg_depend d
     join pg_catalog.pg_rewrite r on r.oid = d.objid
-    join pg_catalog.pg_class v on v.oid = r.ev_class and v.oid <> t.oid
+    join pg_catalog.pg_class v on v.oid = r.ev_class
+      and (v.oid <> t.oid or t.relkind <> 'v') -- before 16 a view's own rule depends on the view itself
     join pg_catalog.pg_namespace vn on vn.oid = v.relnamespace
     left join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid
     where d.classid = 'pg_rewrite'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid
@@ -124,6 +142,13 @@ select
     where p.polrelid = t.oid
   ) as policies,
   (
+    select coalesce(jsonb_agg(distinct jsonb_build_object(
+      'column', a.attname, 'kind', 'function', 'name', d.objid::regprocedure::text)), '[]')
+    from pg_catalog.pg_depend d
+    left join pg_catalog.pg_attribute a on a.attrelid = t.oid and a.attnum = d.refobjsubid and d.refobjsubid > 0
+    where d.classid = 'pg_proc'::regclass and d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid
+  ) as functions,
+  (
     select coalesce(jsonb_agg(jsonb_build_object('column', a.attname, 'name', b.attname)), '[]')
     from pg_catalog.pg_attribute b
     join pg_catalog.pg_attrdef x on x.adrelid = b.attrelid and x.adnum = b.attnum
@@ -134,8 +159,14 @@ select
   (
     select coalesce(jsonb_agg(jsonb_build_object(
       'name', s.stxname, 'schema', sn.nspname, 'definition', pg_get_statisticsobjdef(s.oid),
-      'columns', (select coalesce(jsonb_agg(a.attname), '[]') from unnest(s.stxkeys::int2[]) k
-        join pg_attribute a on a.attrelid = t.oid and a.attnum = k)
+      'columns', (select coalesce(jsonb_agg(a.attname order by a.attname), '[]') from pg_attribute a
+        where a.attrelid = t.oid and a.attnum > 0 and (
+          a.attnum = any (s.stxkeys::int2[])
+          or exists (select from pg_depend d where d.classid = 'pg_statistic_ext'::regclass and d.objid = s.oid
+            and d.refobjid = t.oid and d.refobjsubid = a.attnum)
+        )),
+      'target', coalesce(nullif((to_jsonb(s) ->> 'stxstattarget')::int, -1), -1),
+      'comment', obj_description(s.oid, 'pg_statistic_ext')
     ) order by s.stxname), '[]')
     from pg_catalog.pg_statistic_ext s
     join pg_catalog.pg_namespace sn on sn.oid = s.stxnamespace
@@ -160,6 +191,27 @@ select
     from aclexplode(t.relacl) g
     where g.grantee <> t.relowner
   ) as grants,
+  (
+    select coalesce(jsonb_agg(distinct pg_describe_object(d.classid, d.objid, d.objsubid)), '[]')
+    from pg_catalog.pg_type y
+    join pg_catalog.pg_depend d on d.refclassid = 'pg_type'::regclass
+      and d.refobjid in (y.oid, y.typarray)
+      and d.deptype = 'n'
+    where y.oid = t.reltype
+  ) as row_type,
+  (
+    select coalesce(jsonb_agg(distinct a.attname), '[]')
+    from pg_catalog.pg_partitioned_table k
+    join pg_catalog.pg_attribute a on a.attrelid = k.partrelid
+    where k.partrelid = t.oid
+      and a.attnum > 0
+      and (
+        a.attnum = any (k.partattrs::int2[])
+        or exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = t.oid
+          and d.refclassid = 'pg_class'::regclass and d.refobjid = t.oid and d.refobjsubid = a.attnum and d.deptype = 'i')
+      )
+  ) as partition_key,
+  t.reloftype <> 0 as typed,
   obj_description(t.oid, 'pg_class') as comment,
   current_setting('server_version_num')::int / 10000 as major
 from t

@@ -80,7 +80,8 @@ def test_two_versions_and_back(made, case, record_property):
 def check_all(made, case, traffic, shape):
     """Every row of every application, and every row that nobody touched, as the given version sees it."""
     found = {
-        row[0]: tuple(row[1:]) for row in made.db.execute(f"select id, {', '.join(shape.columns)} from {shape.table}")
+        row[0]: tuple(row[1:])
+        for row in made.db.execute(f"select {shape.key}, {', '.join(shape.columns)} from {shape.table}")
     }
     wanted = {n: shape.show(n) for n in range(1, 2001)}
     for application in traffic.applications:

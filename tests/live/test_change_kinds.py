@@ -31,7 +31,7 @@ def made(place, case):
 
 
 def rows(place, shape):
-    return place.db.execute(f"select id, {', '.join(shape.columns)} from {shape.table} order by id")
+    return place.db.execute(f"select {shape.key}, {', '.join(shape.columns)} from {shape.table} order by 1")
 
 
 def held(place, tables):

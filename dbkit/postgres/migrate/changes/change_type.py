@@ -39,7 +39,7 @@ def design(
             raise UsageError("--back has no use without --name", hint="under one name only the old column is written")
         return shadow.design(connection, table, column, written, forward, default, reasons)
     copies.refuse(table, [old], reasons)
-    replace.refuse_identity(table, column, reasons)
+    replace.refuse_keys(table, column, reasons)
     if table.has(name):
         reasons.add(f"{table.sql} has a column {quote(name)} already")
     backward = back or f"{quote(name)}::{column.type}"

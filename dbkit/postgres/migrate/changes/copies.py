@@ -50,13 +50,13 @@ def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copie
             _constraint(made, table, constraint, mapping)
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
-            temporary, final = _names(table, index.name, mapping, keep=keep)
+            temporary, final = names(table, index.name, mapping, keep=keep)
             made.online += _index(table, words.index(index.definition, mapping, temporary), temporary)
             if temporary != final:
                 made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
     for item in table.statistics:
         if columns & set(item.columns):
-            temporary, final = _names(table, item.name, mapping, keep=keep)
+            temporary, final = names(table, item.name, mapping, keep=keep)
             made.beside.append(Line(words.statistics(item.definition, mapping, item.schema, temporary)))
             made.before.append(Line(f"drop statistics if exists {quoted(item.schema, item.name)}"))
             made.undo.append(Line(f"drop statistics if exists {quoted(item.schema, temporary)}"))
@@ -104,10 +104,22 @@ def _refuse_column(table: Table, column: Column, reasons: Refusals) -> None:
             reasons.add(f"the generated column {quote(dependant.name)} is made from {where}")
 
 
+def trigger_functions(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
+    """Functions of the table's triggers that name the column in their text, in words: no catalogue knows of that."""
+    found = [
+        f"the trigger function {trigger.function} names {quote(column)}"
+        for trigger in table.triggers
+        for column in columns
+        if re.search(rf"(?<![\w$]){re.escape(column)}(?![\w$])", trigger.body)
+    ]
+    return tuple(dict.fromkeys(found))
+
+
 def dependants(table: Table, columns: Sequence[str]) -> tuple[str, ...]:
-    """Views and policies that keep the old column from being dropped, in words."""
+    """Views, rules, policies and functions that rest on the old column, in words."""
     found = [d for name in columns for d in table.using(name) if d.kind != "generated column"]
-    return tuple(dict.fromkeys(f"{d.kind} {d.name} uses {quote(d.column or '')}" for d in found))
+    told = [f"{d.kind} {d.name} uses {quote(d.column or '')}" for d in found]
+    return tuple(dict.fromkeys([*told, *trigger_functions(table, columns)]))
 
 
 def _attributes(table: Table, column: Column, new: str) -> list[Line]:
@@ -129,7 +141,7 @@ def _attributes(table: Table, column: Column, new: str) -> list[Line]:
 def _constraint(
     made: Copies, table: Table, constraint: Constraint, mapping: Mapping[str, str], *, own: bool = False
 ) -> None:
-    temporary, final = (constraint.name,) * 2 if own else _names(table, constraint.name, mapping, keep=made.keep)
+    temporary, final = (constraint.name,) * 2 if own else names(table, constraint.name, mapping, keep=made.keep)
     add = words.constraint(table.sql, constraint.definition, mapping, temporary)
     drop = f"alter table {table.sql} drop constraint if exists {quote(temporary)}"
     if constraint.kind == "f" and constraint.parent is not None:
@@ -215,7 +227,7 @@ def _renamed_back(line: Line) -> Line | None:
     return None
 
 
-def _names(table: Table, name: str, mapping: Mapping[str, str], *, keep: bool) -> tuple[str, str]:
+def names(table: Table, name: str, mapping: Mapping[str, str], *, keep: bool) -> tuple[str, str]:
     """The name the copy gets now, and the one it ends with."""
     final = name
     for old, new in mapping.items() if not keep else ():

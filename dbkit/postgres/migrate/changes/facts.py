@@ -43,6 +43,11 @@ class Column:
     sequence: str | None
     """The sequence that a serial or identity column owns, quoted."""
     domain: bool
+    compression: str
+    options: tuple[str, ...]
+    """`n_distinct=100` ..."""
+    labels: tuple[tuple[str, str], ...]
+    """Security labels: provider and label."""
     grants: tuple[Grant, ...]
 
 
@@ -88,22 +93,29 @@ class Index:
     constraint: bool
     replica_identity: bool
     comment: str | None
+    clustered: bool
+    tablespace: str | None
+    statistics: tuple[tuple[int, int], ...]
+    """Position of a column of the index and its statistics target, where one was set."""
     uses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """A user's trigger; `columns` are those of UPDATE OF."""
+    """A user's trigger; `columns` are those of UPDATE OF, `uses` those and what its WHEN names."""
 
     name: str
     definition: str
     enabled: str
     columns: tuple[str, ...]
+    uses: tuple[str, ...]
+    function: str
+    body: str
 
 
 @dataclass(frozen=True, slots=True)
 class Dependant:
-    """A view, policy or generated column that uses a column (None: the table as a whole)."""
+    """A view, rule, policy, function or generated column that uses a column (None: the table as a whole)."""
 
     kind: str
     name: str
@@ -118,6 +130,8 @@ class Statistics:
     schema: str
     definition: str
     columns: tuple[str, ...]
+    target: int
+    comment: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +164,11 @@ class Table:
     leaves: tuple[tuple[str, str], ...]
     grants: tuple[Grant, ...]
     """On the table as a whole."""
+    row_type: tuple[str, ...]
+    """What uses the table's row type, as the server describes it: `function total(orders)`."""
+    partition_key: tuple[str, ...]
+    typed: bool
+    """CREATE TABLE ... OF."""
     comment: str | None
     major: int
 
@@ -172,7 +191,7 @@ class Table:
         return any(c.name == name for c in self.columns)
 
     def using(self, column: str) -> list[Dependant]:
-        """Views, policies and generated columns on one column."""
+        """Views, rules, policies, functions and generated columns on one column."""
         return [d for d in self.dependants if d.column == column]
 
 
@@ -220,9 +239,14 @@ def _table(row: Mapping[str, Any]) -> Table:
     views = [Dependant(v["kind"], v["name"], v["column"]) for v in made.pop("views")]
     policies = [Dependant("policy", p["name"], p["column"]) for p in made.pop("policies")]
     generated = [Dependant("generated column", g["name"], g["column"]) for g in made.pop("generated")]
-    made["dependants"] = tuple(views + policies + generated)
+    functions = [Dependant(f["kind"], f["name"], f["column"]) for f in made.pop("functions")]
+    made["dependants"] = tuple(views + policies + generated + functions)
     for column in made["columns"]:
         column["grants"] = tuple(Grant(**g) for g in column["grants"])
+        column["options"] = tuple(column["options"])
+        column["labels"] = tuple((p, label) for p, label in column["labels"])
+    for index in made["indexes"]:
+        index["statistics"] = tuple((position, target) for position, target in index["statistics"])
     made["columns"] = tuple(Column(**c) for c in made["columns"])
     made["constraints"] = tuple(Constraint(**_tuples(c)) for c in made["constraints"])
     made["children"] = tuple(Child(**_tuples(c)) for c in made["children"])
@@ -230,7 +254,8 @@ def _table(row: Mapping[str, Any]) -> Table:
     made["triggers"] = tuple(Trigger(**_tuples(t)) for t in made["triggers"])
     made["statistics"] = tuple(Statistics(**_tuples(s)) for s in made["statistics"])
     made["grants"] = tuple(Grant(**g) for g in made["grants"])
-    made["publications"] = tuple(made["publications"])
+    for name in ("publications", "row_type", "partition_key"):
+        made[name] = tuple(made[name])
     made["leaves"] = tuple((s, n) for s, n in made["leaves"])
     return Table(**made)
 

@@ -74,7 +74,9 @@ class Kind:
 
 
 def _rename_column(wish: Wish) -> Design:
-    return rename_column.design(wish.table, wish.column, bare(wish.words[0]), wish.accepted)
+    return rename_column.design(
+        wish.connection, wish.table, wish.column, bare(wish.words[0]), wish.accepted, view="view" in wish.options
+    )
 
 
 def _change_type(wish: Wish) -> Design:
@@ -135,7 +137,7 @@ def _add_enum_value(wish: Wish) -> Design:
 def _rename_table(wish: Wish) -> Design:
     new = bare(wish.words[0])
     taken = server.exists(wish.connection, quoted(wish.table.schema, new))
-    return rename_table.design(wish.table, new, wish.accepted, taken=taken)
+    return rename_table.design(wish.connection, wish.table, new, wish.accepted, taken=taken)
 
 
 def _regroup(kind: str) -> Callable[[Wish], Design]:
@@ -143,7 +145,10 @@ def _regroup(kind: str) -> Callable[[Wish], Design]:
 
 
 _ALL: Final = (
-    Kind(rename_column.KIND, "TABLE.COLUMN NEW_NAME", "rename a column", _rename_column, words=1),
+    Kind(
+        rename_column.KIND, "TABLE.COLUMN NEW_NAME [--view]", "rename a column", _rename_column, words=1,
+        options=("view",),
+    ),
     Kind(
         change_type.KIND, "TABLE.COLUMN TYPE [--using EXPR] [--name NEW_NAME [--back COLUMN=EXPR]]",
         "change a column's type, keys and what points at them included", _change_type, words=1,

@@ -31,7 +31,7 @@ def design(
     reasons = Refusals(f"{what} of {table.sql} cannot be taken apart online", accepted)
     copies.refuse(table, list(old), reasons)
     for name in old:
-        replace.refuse_identity(table, table.column(name), reasons)
+        replace.refuse_keys(table, table.column(name), reasons)
     for name in new:
         if table.has(name):
             reasons.add(f"{table.sql} has a column {quote(name)} already")

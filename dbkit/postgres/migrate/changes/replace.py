@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.migrate.changes import copies
 from dbkit.postgres.migrate.changes.copies import Copies
@@ -9,28 +11,32 @@ from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals,
 from dbkit.postgres.migrate.changes.dualwrite import Pair
 from dbkit.postgres.migrate.changes.facts import Column, Table
 
+_BOTH: Final = ": with a unique index on each of two columns, upserts by one fail on the other (23505)"
 
-def refuse_identity(table: Table, column: Column, reasons: Refusals) -> None:
-    """Columns whose identity rests on them: keys, and what points at them."""
+
+def keys(table: Table, column: Column) -> list[str]:
+    """Why a second column cannot stand beside this one: it is part of a key, or others point at it. In sentences."""
     where = f"{table.sql}.{quote(column.name)}"
+    found: list[str] = []
     if column.identity:
-        reasons.add(f"{where} is an identity column")
+        found.append(f"{where} is an identity column")
+    if column.name in table.partition_key:
+        found.append(f"{where} is part of the partition key")
     for constraint in table.constraints:
         if constraint.kind in "pux" and column.name in constraint.columns:
             words = {"p": "primary key", "u": "unique constraint", "x": "exclusion constraint"}[constraint.kind]
-            reasons.add(
-                f"{where} is part of the {words} {quote(constraint.name)}: with a unique index on each of the two "
-                "names, upserts of one fail on the other (23505)"
-            )
-    for index in table.indexes:
-        if index.unique and not index.constraint and column.name in index.uses:
-            reasons.add(
-                f"{where} is part of the unique index {quote(index.name)}: with a unique index on each of the two "
-                "names, upserts of one fail on the other (23505)"
-            )
-    for child in table.children:
-        if column.name in child.parent_columns:
-            reasons.add(f"the foreign key {quote(child.name)} of {child.schema}.{child.table} points at {where}")
+            found.append(f"{where} is part of the {words} {quote(constraint.name)}{_BOTH}")
+    unique = [i for i in table.indexes if i.unique and not i.constraint and column.name in i.uses]
+    found += [f"{where} is part of the unique index {quote(i.name)}{_BOTH}" for i in unique]
+    pointing = [c for c in table.children if column.name in c.parent_columns]
+    found += [f"the foreign key {quote(c.name)} of {c.schema}.{c.table} points at {where}" for c in pointing]
+    return found
+
+
+def refuse_keys(table: Table, column: Column, reasons: Refusals) -> None:
+    """Refuse a column of a key."""
+    for why in keys(table, column):
+        reasons.add(why)
 
 
 def design(

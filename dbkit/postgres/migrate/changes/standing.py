@@ -61,6 +61,7 @@ def _change(
         phase=_phase(connection, expand, contract, fills, applied, begun),
         backfills=fills,
         reads_old=tuple(map(str, change.get("reads_old", ()))),
+        base=str(change.get("base", "")),
     )
 
 

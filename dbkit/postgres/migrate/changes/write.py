@@ -111,6 +111,8 @@ def _expand(design: Design, script: Any) -> str:
     }
     if design.reads_old:
         change["reads_old"] = list(design.reads_old)
+    if design.base:
+        change["base"] = design.base
     title = f"Expand: {design.title}" if design.contract else design.title[0].upper() + design.title[1:]
     return _text(title, script, story, "expand", change, design.expand, design.undo_expand, "")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from psycopg import sql
@@ -30,7 +30,9 @@ _COPIED: Final = ("trigger", "statistics object", "constraint")
 """What a change that puts a new column in place of the old one takes over by itself."""
 
 
-def look(connection: Connection, change: Change, table: tuple[str, str], root: int, shape: Shape) -> list[Blocked]:
+def look(
+    connection: Connection, change: Change, table: tuple[str, str], oids: Sequence[int], shape: Shape
+) -> list[Blocked]:
     """Every dependant of the old shape that contract would break or silently drop."""
     connection.execute(
         "select set_config('dbkit.about', %s, false), set_config('dbkit.columns', %s::text[]::text, false), "
@@ -45,13 +47,13 @@ def look(connection: Connection, change: Change, table: tuple[str, str], root: i
         if not (change.new and row["kind"] in _COPIED)
     ]
     for row in fetch(connection, assets.query("gate/functions")):
-        why = _function(row, root, shape)
+        why = _function(row, oids, shape)
         if why:
             found.append(Blocked("function", f"function {row['name']}: {why}", _HINTS["function"], row["name"]))
     return found
 
 
-def _function(row: Mapping[str, Any], root: int, shape: Shape) -> str:
+def _function(row: Mapping[str, Any], oids: Sequence[int], shape: Shape) -> str:
     """How a function uses the old shape, as far as its text tells; an empty string when it does not."""
     if not shape.columns:
         named = any(_word(name, row["body"]) for _, name in shape.relations)
@@ -59,7 +61,7 @@ def _function(row: Mapping[str, Any], root: int, shape: Shape) -> str:
         named = any(_word(column, row["body"]) for column in shape.columns) or _star(row["body"], shape)
     if not named:
         return ""
-    if root in row["fires_on"] and any(_word(column, row["body"]) for column in shape.columns):
+    if set(oids) & set(row["fires_on"]) and any(_word(column, row["body"]) for column in shape.columns):
         return "a trigger of the table calls it, and it names the column"
     body = bodies.of_function(row["plain"], row["language"], row["body"])
     used = frozenset[str]().union(*(uses(inner.sql, shape) for inner in body.statements))

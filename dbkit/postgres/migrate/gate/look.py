@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 
 from dbkit import assets
+from dbkit.postgres.catalog import quoted
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.changes.spec import Change
 from dbkit.postgres.migrate.gate import dependants, watch
@@ -38,9 +39,11 @@ def look(
         if not oids:
             continue
         key = change.id if columns else f"{change.id} {name}"
+        if change.base:  # a view stands under the name: triggers and locks are the table's
+            oids += _oids(connection, quoted(schema, change.base))
         watched = watch.observe(connection, key, shape)
         found += _statements(watched, window)
-        found += dependants.look(connection, change, (schema, name), oids[0], shape)
+        found += dependants.look(connection, change, (schema, name), oids, shape)
         found += _transactions(connection, oids, watched.since)
     left: list[Blocked] = []
     for blocked in found:
@@ -71,6 +74,11 @@ def shape_of(connection: Connection, schema: str, name: str, columns: Sequence[s
     if columns and not gone:
         return Shape(frozenset(), frozenset()), []  # contracted already
     return Shape(frozenset((r["schema"], r["name"]) for r in rows), gone, there), [r["oid"] for r in rows]
+
+
+def _oids(connection: Connection, name: str) -> list[int]:
+    row = connection.execute("select pg_catalog.to_regclass(%s)::oid::bigint", [name]).fetchone()
+    return [int(row[0])] if row and row[0] is not None else []
 
 
 def _targets(change: Change) -> list[tuple[str, str, tuple[str, ...]]]:
