@@ -94,6 +94,10 @@ class Context:
     """Views, functions and the like that the script creates anywhere."""
     attached_later: frozenset[tuple[tuple[str, str], str]] = frozenset()
     """(table, name) of triggers, policies and constraints that the script creates anywhere."""
+    only_one: bool = False
+    """Whether the script holds one statement."""
+    made_room: set[tuple[tuple[str, str], str]] = field(default_factory=set[tuple[tuple[str, str], str]])
+    """(table, constraint) that DROP CONSTRAINT IF EXISTS of this script made room for, until it is added."""
     type_change: tuple[a.AlterType, TypeChange, SqlType | None] | None = None
     """The last type change judged, with its verdict and the old type."""
     warned_timeout: bool = False

@@ -193,8 +193,11 @@ def _constrain(schema: Schema, action: a.AddConstraint, born: int, block: int) -
 
 
 def _validate(schema: Schema, action: a.ValidateConstraint, born: int, block: int) -> None:
-    held = schema.partial(action.table).constraints.get(action.name)
-    if held is not None:
+    table = schema.partial(action.table)
+    held = table.constraints.get(action.name)
+    if held is None:
+        table.validated.add(action.name)
+    else:
         held.validated = True
         if held.constraint.kind == "notnull":
             for column in held.constraint.columns:
@@ -202,7 +205,9 @@ def _validate(schema: Schema, action: a.ValidateConstraint, born: int, block: in
 
 
 def _drop_constraint(schema: Schema, action: a.DropConstraint, born: int, block: int) -> None:
-    held = schema.partial(action.table).constraints.pop(action.name, None)
+    table = schema.partial(action.table)
+    table.validated.discard(action.name)
+    held = table.constraints.pop(action.name, None)
     if held is not None and held.constraint.kind == "notnull":
         for column in held.constraint.columns:
             _known_column(schema, action.table, column).not_null = False

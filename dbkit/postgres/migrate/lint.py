@@ -41,6 +41,7 @@ from dbkit.sizes import format_bytes
 
 TARGET: Final = "migrations"
 DEFAULT_VERSION: Final = (15, None)
+_ALWAYS: Final = ("migrate.syntax-error", "migrate.unreadable")
 _SCALES_WITH_SIZE: Final = ("table rewrite", "table scan", "index build")
 
 
@@ -104,7 +105,7 @@ def lint(scripts: Sequence[Script], options: Options | None = None) -> Report:
 
 def examine(scripts: Sequence[Script], options: Options) -> Result:
     """As `lint`, with what was found kept beside its findings."""
-    rules = [r for r in MIGRATION_RULES if options.selection.wants(r, switched_on=options.switched_on(r))]
+    rules = [r for r in MIGRATION_RULES if _wants(options, r)]
     wanted = {r.id for r in rules}
     dispatch: dict[type[Action], list[MigrationRule]] = {}
     for kind, held in DISPATCH.items():
@@ -135,6 +136,14 @@ def examine(scripts: Sequence[Script], options: Options) -> Result:
         exhibits=_exhibits(scripts, active),
     )
     return Result(report, findings, walk.coverage)
+
+
+def _wants(options: Options, rule: MigrationRule) -> bool:
+    """Whether the run uses the rule. What could not be read is told even where only other rules are selected."""
+    on = options.switched_on(rule)
+    if rule.id in _ALWAYS:
+        return Selection(ignore=options.selection.ignore).wants(rule, switched_on=on)
+    return options.selection.wants(rule, switched_on=on)
 
 
 def _version_words(version: tuple[int, int | None]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from dbkit.postgres.ddl import numbers, walk
@@ -51,6 +51,8 @@ def _select(n: Any, d: str) -> list[a.Action]:
         return [a.CreateTable(of_range(n.into_clause.rel, d), from_query=True, filled=True)]
     tables, _, calls = query_parts(n, d)
     found: list[a.Action] = [a.Query(tables, calls)]
+    if any(call.name == "set_config" for call in calls):
+        found += _set_config(n)
     if n.HasField("with_clause"):
         for wrapped in n.with_clause.ctes:
             inner = wrapped.common_table_expr.ctequery
@@ -58,6 +60,16 @@ def _select(n: Any, d: str) -> list[a.Action]:
             if reader is not None and inner.WhichOneof("node") != "select_stmt":
                 found += reader(getattr(inner, inner.WhichOneof("node")), d)
     return found
+
+
+def _set_config(n: Any) -> Iterator[a.Action]:
+    """SELECT set_config('name', 'value', is_local): SET in the clothes of a query."""
+    for target in n.target_list:
+        call = target.res_target.val.func_call
+        if len(call.args) == 3 and of_strings(call.funcname).name == "set_config":
+            name, value, local = (_value(arg) for arg in call.args)
+            if name:
+                yield a.SetVariable(name.lower(), value, local in ("true", "t", "1", "on"))
 
 
 def _do(n: Any, d: str) -> list[a.Action]:

@@ -25,6 +25,9 @@ _DOMAIN_VERBS: Final = {
 }
 
 
+_STEPS: Final = ("restart", "increment", "minvalue", "maxvalue", "start", "cycle", "cache")
+
+
 def _domain(n: Any, d: str) -> list[a.Action]:
     constraints: list[a.Constraint] = []
     default = None
@@ -104,6 +107,7 @@ def _sequence(n: Any, d: str, *, create: bool) -> list[a.Action]:
             read_type(kind.arg.type_name).name if kind is not None else "",
             tuple(i.string.sval for i in owned.arg.list.items) if owned is not None else (),
             option(n.options, "restart") is not None,
+            any(option(n.options, name) is not None for name in _STEPS),
         )
     ]
 

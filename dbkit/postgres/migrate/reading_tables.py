@@ -179,7 +179,7 @@ def _command(c: Any, table: Name, only: bool, objtype: int, default: str) -> a.A
             return a.SetTablespace(table, c.name, kind)
         if subtype == _METHOD and kind == "matview":
             return a.SetAccessMethod(table, c.name)
-        return a.Harmless(f"ALTER {kind.upper()}")
+        return a.Harmless(f"ALTER {kind.upper()}{_MORE.get(subtype, '')}")
     if kind == "index":
         return (
             a.SetTablespace(table, c.name, kind)
@@ -234,6 +234,11 @@ def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:
 
 _AT: Final = {name.removeprefix("AT_"): number for name, number in numbers("AlterTableType").items()}
 _ATTACH, _TABLESPACE, _METHOD = _AT["AttachPartition"], _AT["SetTableSpace"], _AT["SetAccessMethod"]
+_MORE: Final = {
+    _AT["SetRelOptions"]: " OPTIONS",
+    _AT["ResetRelOptions"]: " OPTIONS",
+    _AT["AddColumn"]: " ADD ATTRIBUTE",
+}
 _LIGHT: Final = {
     _AT[n]
     for n in (

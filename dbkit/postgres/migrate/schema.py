@@ -94,6 +94,8 @@ class Table:
     dropped: bool = False
     filled: bool = False
     """Known to hold more rows than a list of VALUES put in."""
+    validated: set[str] = field(default_factory=set[str])
+    """Constraints of which nothing is known but the name, and that they were validated."""
 
     def column(self, name: str) -> Column | None:
         """The column, if it is known."""

@@ -77,9 +77,13 @@ class Session:
         if before is None or lock.mode > before.mode:
             self.held[key] = lock
 
-    def worst(self) -> Held | None:
-        """The first ACCESS EXCLUSIVE lock of a table that others use."""
-        return next((h for h in self.held.values() if h.mode is Mode.ACCESS_EXCLUSIVE and not h.fresh), None)
+    def worst(self, least: Mode = Mode.ACCESS_EXCLUSIVE) -> Held | None:
+        """The strongest lock of a table that others use, the first of several; None if none is as strong as `least`."""
+        found: Held | None = None
+        for lock in self.held.values():
+            if lock.mode >= least and not lock.fresh and (found is None or lock.mode > found.mode):
+                found = lock
+        return found
 
     def begin(self, line: int) -> None:
         """BEGIN."""

@@ -149,6 +149,7 @@ class Walk:
             [],
             created_later=created,
             attached_later=attached,
+            only_one=len(statements) == 1,
         )
 
     def _statement(self, ctx: Context, *, may_roll_back: bool = False, depth: int = 0) -> None:
@@ -290,8 +291,13 @@ class Walk:
                     born = self.schema.enum_born.get(key(action.name))
                     if born != ctx.number:
                         ctx.new_values[action.value] = ctx.line
-            elif isinstance(action, a.AddConstraint) and action.constraint.parent is not None:
-                ctx.parents.append((action.constraint.parent, ctx.line))
+            elif isinstance(action, a.DropConstraint):
+                if action.if_exists:
+                    ctx.made_room.add((key(action.table), action.name))
+            elif isinstance(action, a.AddConstraint):
+                ctx.made_room.discard((key(action.table), action.constraint.name))
+                if action.constraint.parent is not None:
+                    ctx.parents.append((action.constraint.parent, ctx.line))
             elif isinstance(action, a.Dml) and _changes_rows(ctx, action):
                 ctx.changed_data[str(action.table)] = ctx.line
         first = ctx.actions[0] if ctx.actions else None

@@ -92,6 +92,10 @@ CATALOGUE = [
     ("L64", "", "refresh materialized view v", "refresh-not-concurrent"),
     ("L64", "", "refresh materialized view concurrently v", "refresh-concurrent"),
     ("L65", "", "alter table t disable trigger all", "trigger-changed"),
+    ("T03", "", "begin; create trigger x after update on t for each row execute function f(); select * from t; commit",
+     "statement-while-writes-wait"),
+    ("T10", "", "select set_config('lock_timeout', '2s', false); alter table t add column a int", ""),
+    ("L16", "", "alter table t validate constraint a_not_null; alter table t alter a set not null", "not-null-scans"),
     ("L65", "", "create trigger x before insert on t for each row execute function f()", "trigger-changed"),
     ("L66", "", "drop trigger x on t", "drop-trigger"),
     ("L66", "", "create rule r as on insert to t do nothing", "trigger-changed"),
@@ -127,7 +131,7 @@ CATALOGUE = [
     ("T10", "", "set lock_timeout = 0; alter table t add column c int", "no-lock-timeout"),
     ("T11", "", "alter table t add column c int", "no-statement-timeout"),
     ("T11", "", "begin; select 1; commit", "no-idle-timeout"),
-    ("T13", "", "create table t (a int)", "not-repeatable"),
+    ("T13", "", "create table t (a int); select 1", "not-repeatable"),
     ("T14", "", "set lock_timeout = '1s'", "session-setting"),
 ]  # fmt: skip
 # Only a running server shows it: `dbkit migrate deploy` looks for old snapshots and blockers before it asks for a lock.

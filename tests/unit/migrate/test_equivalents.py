@@ -8,7 +8,8 @@ import pytest
 
 from dbkit.postgres.migrate.rules import MIGRATION_RULES
 
-# As of pgsafe's rules.catalog.json, eugene's hint_data.rs, strong_migrations' error_messages.rb (2.8), the class Unsafe
+# As of pgsafe's rules.catalog.json, eugene's hint_data.rs (E16: its examples), the
+# names squawk 2.70 holds (and an older spelling), strong_migrations' error_messages.rb (2.8), the class Unsafe
 # of django-pg-zero-downtime-migrations (0.19), and the rule modules of postgres-language-server, former names included.
 KNOWN = {
     "pgsafe": """add-check-without-not-valid add-column-generated-stored add-column-identity
@@ -22,7 +23,26 @@ KNOWN = {
         rename require-columns require-comment require-if-exists require-not-null require-primary-key
         require-schema-qualified require-timeout set-access-method set-logged-unlogged set-not-null truncate
         unchecked-do-block vacuum-full-cluster""",
-    "eugene": "E1 E2 E3 E4 E5 E6 E7 E8 E9 E10 E11 W12 W13 W14 E15",
+    "eugene": "E1 E2 E3 E4 E5 E6 E7 E8 E9 E10 E11 W12 W13 W14 E15 E16",
+    "squawk": """adding-field-with-default adding-foreign-key-constraint adding-not-nullable-field adding-required-field
+        adding-serial-primary-key-field ban-add-column ban-add-composite-attribute ban-add-enum-value
+        ban-alter-database-options ban-alter-domain-with-add-constraint ban-alter-extension
+        ban-alter-function-options ban-alter-generated-expression ban-alter-identity ban-alter-policy-condition
+        ban-alter-policy-roles ban-alter-role-options ban-alter-row-level-security ban-alter-sequence-values
+        ban-alter-system-options ban-alter-view-options ban-char-field
+        ban-concurrent-index-creation-in-transaction ban-create-domain-with-constraint ban-create-policy
+        ban-detach-inheritance ban-disable-trigger ban-drop-column ban-drop-constraint ban-drop-database
+        ban-drop-domain ban-drop-extension ban-drop-function ban-drop-generated-expression ban-drop-index
+        ban-drop-not-null ban-drop-policy ban-drop-schema ban-drop-sequence ban-drop-table ban-drop-type
+        ban-drop-view ban-new-write-restriction ban-replace-view-function ban-replica-identity ban-revoke
+        ban-set-default ban-set-schema ban-truncate-cascade ban-uncommitted-transaction changing-column-type
+        constraint-missing-not-valid disallowed-unique-constraint identifier-too-long prefer-bigint-over-int
+        prefer-bigint-over-smallint prefer-identity prefer-repack prefer-robust-stmts prefer-text-field
+        prefer-timestamp-tz renaming-column renaming-object renaming-table require-concurrent-index-creation
+        require-concurrent-index-deletion require-concurrent-partition-detach require-concurrent-reindex
+        require-enum-value-ordering require-lock-timeout require-statement-timeout require-table-schema
+        require-timeout-settings transaction-nesting unused-ignore
+        prefer-timestamptz ban-drop-default ban-drop-trigger ban-duplicate-column-assignments""",
     "strong_migrations": """add_check_constraint add_column_default add_column_default_callable
         add_column_default_null add_column_generated_stored add_column_json add_exclusion_constraint add_foreign_key
         add_index add_index_columns add_index_corruption add_reference add_unique_constraint change_column
@@ -48,6 +68,7 @@ KNOWN = {
 }
 # What dbkit does not judge: house rules with settings of their own.
 UNMATCHED = {
+    "squawk": {"unused-ignore"},  # dbkit says that of its own comments only
     "pgsafe": {"forbidden-column-type", "naming-convention", "require-columns", "require-comment", "require-not-null"},
     "strong_migrations": {"add_column_default_null"},  # costs nothing from PostgreSQL 11 on
 }

@@ -52,6 +52,57 @@ def test_placeholders_and_psql_commands_are_read_over():
     assert not [f for f in report(text).active if f.rule == "migrate.syntax-error"]
 
 
+def test_what_cannot_be_read_is_told_whatever_is_selected():
+    found = report("create indx;", selection=Selection(select=("migrate.char-column",)))
+    assert [f.rule for f in found.active] == ["migrate.syntax-error"]
+    both = Selection(select=("migrate.char-column",), ignore=("migrate.syntax-error",))
+    assert not report("create indx;", selection=both).active
+
+
+@pytest.mark.parametrize(
+    ("before", "expected"),
+    [
+        ("alter table t validate constraint t_a_not_null", False),  # made where we cannot see; its name says what it is
+        ("alter table t validate constraint t_a_null", False),  # strong_migrations' name
+        ("alter table t validate constraint a_not_null", True),
+        ("alter table t validate constraint t_b_not_null", True),
+        ("alter table u validate constraint t_a_not_null", True),
+        ("alter table t validate constraint t_a_not_null; alter table t drop constraint t_a_not_null", True),
+        ("create table t (a int); begin; alter table t validate constraint t_a_not_null", False),  # new, in any case
+    ],
+)
+def test_a_check_of_an_earlier_file_proves_by_its_name(before, expected):
+    sql = f"{before}; alter table t alter a set not null"
+    assert ("not-null-scans" in rules(sql)) is expected
+    assert ("not-null-scans" in rules(sql, version=(11, None))) is (expected or "create" not in before)
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("create table t (a int)", False),  # one statement is done wholly or not at all
+        ("drop index concurrently i", True),
+        ("begin; drop index i; drop table t; commit", False),
+        ("create type m as enum ('a'); select 1", True),
+        ("alter table t add constraint c check (a > 0); select 1", True),
+        ("alter table t drop constraint if exists c; alter table t add constraint c check (a > 0)", False),
+        (("alter table t drop constraint if exists c; alter table t add constraint c check (a > 0);"
+         " alter table t add constraint c check (a > 0)"), True),
+        ("create or replace view v as select 1; create or replace function f() returns int language sql as 'select 1'",
+         False),
+    ],
+)  # fmt: skip
+def test_what_can_be_run_again(sql, expected):
+    every = Selection(select=("migrate.not-repeatable",))
+    assert bool(report(sql, selection=every).active) is expected
+
+
+def test_set_config_is_a_set():
+    assert "no-lock-timeout" not in rules("select set_config('lock_timeout', '2s', false); drop table t")
+    assert "no-lock-timeout" in rules("begin; select set_config('lock_timeout', '2s', true); commit; drop table t")
+    assert "no-lock-timeout" in rules("select set_config('lock_timeout', v, false) from c; drop table t")
+
+
 def test_sizes_set_the_severity(tmp_path):
     file = tmp_path / "stats.json"
     tables = [{"name": "public.small", "bytes": 8192, "rows": 10}, {"name": "big", "bytes": 5 * 1024**3, "rows": 9**9}]

@@ -141,6 +141,8 @@ class Sequence(Action):
     type: str = ""
     owned_by: tuple[str, ...] = ()
     restarts: bool = False
+    steps: bool = False
+    """Whether ALTER changes which numbers come next."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -160,11 +160,12 @@ money_column = _type_rule(
 
 char_column = _type_rule(
     "migrate.char-column",
-    "bpchar",
-    "it pads with blanks",
+    "bpchar char",
+    "it pads with blanks, or is the internal type of one byte",
     """A char(n) column pads with blanks, which comparisons then ignore, sometimes.
 
-    Why: it is neither smaller nor faster than text, and lengths surprise.
+    Why: it is neither smaller nor faster than text, and lengths surprise. In quotes, "char" is an internal type that
+    keeps one byte.
 
     Fix: text, with a CHECK on the length if one is wanted.
     """,

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import expressions, recipes
 from dbkit.postgres.migrate.context import Context, Hazard
+from dbkit.postgres.migrate.given_names import auto_name
 from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import AX, ERROR, SCANS, also, hazard
+from dbkit.postgres.migrate.schema import Table
 
 
 @hazard(
@@ -45,7 +48,8 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint | a.AddC
 
     Not reported when: the table or the column was created empty by the same file, the column is NOT NULL already, or a
     validated CHECK proves it (from 12): one that is, or has among its ANDs, `column IS NOT NULL`. `column > 0` proves
-    nothing, since a CHECK passes on NULL; nor does one that the same statement drops, since drops come first.
+    nothing, since a CHECK passes on NULL; nor does one that the same statement drops, since drops come first. Where the
+    migration that made the check was not read, its validation and its name say so: `orders_total_not_null`.
     """
     if isinstance(action, a.AddColumn):
         yield from _virtual_not_null(ctx, action)
@@ -67,6 +71,8 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint | a.AddC
         dropped = {x.name for x in ctx.actions if isinstance(x, a.DropConstraint)}
         if proof is not None and proof.name not in dropped:  # parts that drop come first, whatever their order
             continue
+        if table is not None and ctx.major >= 12 and _named_proof(table, name) - dropped:
+            continue
         pending = _unvalidated_proof(ctx, action, name)
         rewrite = recipes.set_not_null(action.table, name, ctx.major)
         why = f"; check {pending} would prove it once validated" if pending and ctx.major >= 12 else ""
@@ -81,6 +87,15 @@ def not_null_scans(ctx: Context, action: a.SetNotNull | a.AddConstraint | a.AddC
             evidence=ctx.evidence(action.table),
             data={"lock": AX, "cost": SCANS, "column": name},
         )
+
+
+def _named_proof(table: Table, column: str) -> AbstractSet[str]:
+    """Checks made in a migration that was not read, validated in one that was, and called by what they prove.
+
+    The names are those that this rule's recipe and strong_migrations give.
+    """
+    usual = {auto_name(table.name.name, (column,), suffix) for suffix in ("not_null", "null")}
+    return set[str]() if table.complete else usual & table.validated
 
 
 def _virtual_not_null(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:

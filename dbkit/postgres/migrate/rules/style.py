@@ -15,6 +15,7 @@ from dbkit.postgres.migrate.rules.declare import (
     also,
     hazard,
 )
+from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 
 
 @hazard(
@@ -194,19 +195,37 @@ def not_repeatable(ctx: Context, _: EachChange) -> Iterator[Hazard]:
 
     Why: CREATE, ADD COLUMN and DROP without IF [NOT] EXISTS fail the second time; an index without a name gets another.
 
-    Fix: one transaction around it, or IF [NOT] EXISTS and names; mind migrate.concurrently-if-not-exists.
+    Fix: one transaction around it, or IF [NOT] EXISTS, OR REPLACE and names; before ADD CONSTRAINT, DROP CONSTRAINT IF
+    EXISTS; mind migrate.concurrently-if-not-exists.
+
+    Not reported when: the file holds one statement, which PostgreSQL does wholly or not at all. The CONCURRENTLY forms
+    are no such statements, and run outside of a transaction whatever the tool.
     """
-    if ctx.sure:
+    alone = any(refuses_transaction(x) for x in ctx.actions)
+    if not alone and (ctx.sure or ctx.only_one):
         return
     for action in ctx.actions:
-        unguarded = (
-            (isinstance(action, a.CreateTable | a.AddColumn) and not action.if_not_exists)
-            or (isinstance(action, a.CreateIndex) and (not action.if_not_exists or not action.name))
-            or (isinstance(action, a.DropColumn | a.DropConstraint | a.Drop) and not action.if_exists)
-        )
-        if unguarded and not (isinstance(action, a.CreateTable) and action.temporary):
+        if _unguarded(ctx, action):
             yield Hazard("fails when it is run a second time", _table(action))
             return
+
+
+def _unguarded(ctx: Context, action: a.Action) -> bool:
+    if isinstance(action, a.CreateTable):
+        return not action.if_not_exists and not action.temporary
+    if isinstance(action, a.AddColumn):
+        return not action.if_not_exists
+    if isinstance(action, a.CreateIndex):
+        return not action.if_not_exists or not action.name
+    if isinstance(action, a.AddConstraint):
+        return (ctx.schema.key(action.table), action.constraint.name) not in ctx.made_room
+    if isinstance(action, a.CreateFunction):
+        return not action.replace
+    if isinstance(action, a.CreateView):
+        return not action.replace and not action.materialized
+    if isinstance(action, a.CreateType | a.CreateDomain):
+        return True
+    return isinstance(action, a.DropColumn | a.DropConstraint | a.Drop) and not action.if_exists
 
 
 def _table(action: a.Action) -> str:

@@ -66,18 +66,23 @@ def no_lock_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
                 data={"lock": mode.words, "value": ctx.session.setting("lock_timeout")},
             )
             return
-    for action in ctx.actions:
-        # The table of an index that is not in the known schema: the lock is certain, its table is not.
-        unknown = action.kind == "index" if isinstance(action, a.Drop) else isinstance(action, a.Reindex)
-        if unknown and not ctx.locks:
-            ctx.warned_timeout = True
-            what = "its index" if isinstance(action, a.Reindex) else "the index and its table"
-            yield Hazard(
-                f"no lock_timeout is set: waiting for ACCESS EXCLUSIVE on {what} stops others for as long as it takes",
-                recipe=f"SET {'LOCAL ' if ctx.sure else ''}lock_timeout = '2s';",
-                data={"lock": "ACCESS EXCLUSIVE", "value": ctx.session.setting("lock_timeout")},
-            )
-            return
+    action = _on_unknown_index(ctx)
+    if action is not None:
+        ctx.warned_timeout = True
+        what = "its index" if isinstance(action, a.Reindex) else "the index and its table"
+        yield Hazard(
+            f"no lock_timeout is set: waiting for ACCESS EXCLUSIVE on {what} stops others for as long as it takes",
+            recipe=f"SET {'LOCAL ' if ctx.sure else ''}lock_timeout = '2s';",
+            data={"lock": "ACCESS EXCLUSIVE", "value": ctx.session.setting("lock_timeout")},
+        )
+
+
+def _on_unknown_index(ctx: Context) -> a.Drop | a.Reindex | None:
+    """A statement on an index that is not in the known schema: the lock is certain, its table is not."""
+    for action in ctx.actions if not ctx.locks else ():
+        if isinstance(action, a.Reindex) or (isinstance(action, a.Drop) and action.kind == "index"):
+            return action
+    return None
 
 
 def _online(action: a.Action) -> bool:
@@ -107,13 +112,16 @@ def no_statement_timeout(ctx: Context, _: EachChange) -> Iterator[Hazard]:
 
     Fix: SET statement_timeout beside lock_timeout, larger for validations and concurrent builds.
     """
-    if ctx.warned_statement or ctx.session.milliseconds("statement_timeout"):
+    if ctx.warned_statement or ctx.session.milliseconds("statement_timeout") or any(_online(x) for x in ctx.actions):
         return
     for table, mode in ctx.locks:
         if mode >= Mode.SHARE and not ctx.fresh(table):
             ctx.warned_statement = True
             yield Hazard(f"no statement_timeout is set while {mode.words} is held on {table}", str(table))
             return
+    if _on_unknown_index(ctx):
+        ctx.warned_statement = True
+        yield Hazard("no statement_timeout is set while an index and its table are locked")
 
 
 @hazard(
