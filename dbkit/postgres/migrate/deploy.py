@@ -22,8 +22,9 @@ from dbkit.postgres.migrate import backup, gate, revisions
 from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
+from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
-from dbkit.postgres.migrate.executor.session import Done, Fill
+from dbkit.postgres.migrate.executor.session import Fill
 from dbkit.postgres.migrate.executor.units import Sentence
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 from dbkit.settings import Target

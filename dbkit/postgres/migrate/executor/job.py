@@ -25,7 +25,8 @@ from dbkit.postgres.indexes.build import POLL
 from dbkit.postgres.indexes.watch import Limits, Watch
 from dbkit.postgres.migrate import revisions
 from dbkit.postgres.migrate.executor.budget import Budget
-from dbkit.postgres.migrate.executor.session import Done, Fill, Session
+from dbkit.postgres.migrate.executor.done import Done
+from dbkit.postgres.migrate.executor.session import Fill, Session
 from dbkit.postgres.migrate.executor.units import Unit, cut
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 from dbkit.settings import Target

@@ -5,14 +5,12 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
 from typing import Final, LiteralString, cast
 
 import psycopg
 from psycopg import errors, sql
 
-from dbkit import assets
 from dbkit.errors import Broken, DbkitError, Stopped
 from dbkit.model import Json
 from dbkit.postgres import ddl
@@ -22,10 +20,12 @@ from dbkit.postgres.indexes.build import Builder
 from dbkit.postgres.indexes.outcome import Outcome
 from dbkit.postgres.indexes.watch import Limits, Running, Watch
 from dbkit.postgres.jobstore import lock_number
-from dbkit.postgres.migrate.executor import blockers
+from dbkit.postgres.migrate.executor import blockers, wants
 from dbkit.postgres.migrate.executor.blockers import Holder
-from dbkit.postgres.migrate.executor.budget import Budget
+from dbkit.postgres.migrate.executor.budget import SMALLEST, Budget
+from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.units import Sentence, Unit
+from dbkit.postgres.migrate.executor.wants import Want
 from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.settings import Target
@@ -38,52 +38,6 @@ WAIT_FOR_DEAD: Final = 30.0
 Book = Callable[[Connection], None]
 Fill = Callable[[Sentence], bool]
 """Fills rows in batches instead of the statement; False leaves it to the statement."""
-
-
-@dataclass
-class Done:
-    """What became of one unit."""
-
-    revision: str
-    direction: str
-    unit: int
-    told: str
-    began: float
-    seconds: float = 0.0
-    attempts: int = 0
-    waited: float = 0.0
-    """Seconds spent looking out for others while nobody had to wait for us."""
-    stall: float = 0.0
-    """The longest that one attempt queued for, or held, a lock that stops others."""
-    outcome: str = "running"
-    blockers: list[str] = field(default_factory=list[str])
-
-    def data(self) -> dict[str, Json]:
-        """The unit as JSON."""
-        return {
-            "revision": self.revision,
-            "direction": self.direction,
-            "unit": self.unit,
-            "statement": self.told,
-            "outcome": self.outcome,
-            "began": round(self.began, 3),
-            "seconds": round(self.seconds, 3),
-            "attempts": self.attempts,
-            "waited": round(self.waited, 3),
-            "stall_ms": round(self.stall * 1000, 1),
-            "blockers": list(self.blockers),
-        }
-
-
-@dataclass(frozen=True, slots=True)
-class Want:
-    """A table that a unit locks."""
-
-    oid: int
-    mode: Mode
-    lockable: bool
-    schema: str
-    name: str
 
 
 class Session:
@@ -171,7 +125,7 @@ class Session:
     def _together(self, unit: Unit, done: Done, book: Book) -> None:
         with self.watch.waiting(unit.told) as note:
             while True:
-                wanted = self._wanted(unit.sentences)
+                wanted = wants.wanted(self.connection, unit.sentences)
                 self._look(unit, wanted, done, note)
                 if not self.budget.allowance:
                     raise self._spent(unit, done)
@@ -210,25 +164,37 @@ class Session:
                 return
 
     def _attempt(self, unit: Unit, wanted: Sequence[Want], book: Book) -> None:
-        strong = [w for w in wanted if w.mode >= Mode.SHARE]
-        hold = self.budget.max_hold if strong else 0.0
+        strong = wants.strong(wanted)
         running = Running(self.connection, unit.told, self._limits)
         with self.watch.over(running), self.connection.transaction():
             allowance = self.budget.allowance
-            self._local("lock_timeout", allowance)
+            until = time.monotonic() + allowance
+            self._allow(allowance, allowance)  # lock_timeout is per table, statement_timeout is for all of them
             self._locking = True
-            self._local("statement_timeout", allowance)  # lock_timeout is per table, this is for all of them
-            for lock in _lock_tables(strong):
+            for number, lock in enumerate(wants.lock_tables(strong)):
+                if number:  # others wait for the locks we hold already: all of them together have one allowance
+                    left = max(SMALLEST, until - time.monotonic())
+                    self._allow(left, left)
                 self.connection.execute(lock)
             self._locking = False
-            self._local("statement_timeout", hold)
-            for sentence in unit.sentences:
-                self.connection.execute(_sql(sentence.sql))
+            self._send(unit, allowance, self.budget.max_hold if strong else 0.0)
             book(self.connection)
 
-    def _local(self, name: LiteralString, seconds: float) -> None:
-        value = f"{max(1, round(seconds * 1000))}ms" if seconds else "0"
-        self.connection.execute(sql.SQL("set local {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+    def _send(self, unit: Unit, allowance: float, hold: float) -> None:
+        """The statements of a unit in one journey: others wait for its locks, and should not wait for the network."""
+        with ExitStack() as stack:
+            if not any(s.opaque for s in unit.sentences):
+                stack.enter_context(self.connection.pipeline())
+            self._allow(allowance, hold)
+            for sentence in unit.sentences:
+                self.connection.execute(_sql(sentence.sql))
+
+    def _allow(self, lock: float, statement: float) -> None:
+        """The timeouts of what follows in this transaction, in seconds; 0 is none."""
+        self.connection.execute(
+            "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            [_ms(lock), _ms(statement)],
+        )
 
     def _alone(self, sentence: Sentence, unit: Unit, done: Done) -> None:
         """A statement that cannot share a transaction with its bookkeeping, and therefore must bear to be run again."""
@@ -277,18 +243,6 @@ class Session:
                 raise failure.of_build(error, running.object, running.reason) from None
             raise
 
-    def _wanted(self, sentences: Sequence[Sentence]) -> list[Want]:
-        named = [(name.sql, int(mode), s.neighbours) for s in sentences for name, mode in s.locks]
-        if not named:
-            return []
-        names, modes, neighbours = map(list, zip(*named, strict=True))
-        rows = fetch(
-            self.connection,
-            assets.query("postgres/lock_targets"),
-            {"names": names, "modes": modes, "neighbours": neighbours},
-        )
-        return [Want(r["oid"], Mode(r["mode"]), r["lockable"], r["schema"], r["name"]) for r in rows]
-
     def _holders(self, wanted: Sequence[Want]) -> list[Holder]:
         return blockers.holders(
             self.connection, {w.oid: w.mode for w in wanted if w.mode >= Mode.SHARE_UPDATE_EXCLUSIVE}
@@ -332,7 +286,7 @@ class Session:
             raise Stopped(f"not done: {unit.told}", why="the run is being stopped", hint=failure.AGAIN)
 
     def _account(self, wanted: Sequence[Want], seconds: float, done: Done) -> None:
-        if any(w.mode >= Mode.SHARE for w in wanted):
+        if wants.strong(wanted):
             self.budget.spend(seconds)
             done.stall = max(done.stall, seconds)
 
@@ -346,7 +300,7 @@ class Session:
         )
 
     def _cancelled(self, unit: Unit, wanted: Sequence[Want], error: psycopg.Error) -> DbkitError:
-        strong = [w for w in wanted if w.mode >= Mode.SHARE]
+        strong = wants.strong(wanted)
         if not strong or not _timed_out(error):
             return failure.of_build(error, unit.told)
         what = f"{strong[0].mode.words} on {strong[0].schema}.{strong[0].name}"
@@ -362,15 +316,8 @@ def _timed_out(error: psycopg.Error) -> bool:
     return "statement timeout" in (error.diag.message_primary or "")
 
 
-def _lock_tables(strong: Sequence[Want]) -> list[sql.Composed]:
-    """All strong locks first, the strongest mode first: no lock is raised later, and all waiting is in one place."""
-    found: list[sql.Composed] = []
-    for mode in sorted({w.mode for w in strong}, reverse=True):
-        tables = [sql.Identifier(w.schema, w.name) for w in strong if w.mode is mode and w.lockable]
-        if tables:
-            words = sql.SQL(cast(LiteralString, mode.words.lower()))
-            found.append(sql.SQL("lock table {} in {} mode").format(sql.SQL(", ").join(tables), words))
-    return found
+def _ms(seconds: float) -> str:
+    return f"{max(1, round(seconds * 1000))}ms" if seconds else "0"
 
 
 def _plain(statement: str) -> str:

@@ -52,6 +52,8 @@ class Sentence:
     index: str = ""
     """`create` or `drop` for the concurrent forms, which go through the index builder."""
     fill: bool = False
+    opaque: bool = False
+    """Not read by our grammar: it may be several statements."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ def _sentences(part: Part, label: str, major: int) -> list[Sentence]:
         statements = ddl.parse(part.sql, label=label)
     except ddl.SqlSyntaxError:
         # Grammar of a newer server than our parser's: sent as it stands, with nothing known of its locks.
-        return [Sentence(part.sql.strip().removesuffix(";"), part.line)]
+        return [Sentence(part.sql.strip().removesuffix(";"), part.line, opaque=True)]
     found: list[Sentence] = []
     for statement in statements:
         actions = reading.read(statement)
