@@ -30,7 +30,7 @@ def test_backfill_verify_gate_contract(place):
     run(place, "expand")
     assert "differ" in run(place, "verify", name, code=1)
     outline = run(place, "backfill", name, "--dry-run")
-    assert "ranges of id" in outline
+    assert "ranges of pages" in outline
     told = run(place, "backfill", name, "--format", "json")
     (facts,) = told["backfills"]
     assert (facts["change"], facts["rows_filled"], facts["complete"]) == (name, 3000, True)
