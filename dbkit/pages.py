@@ -80,8 +80,13 @@ stop it half-way, with keys after it falling back to their defaults. After RELOA
 change, and pgbouncer.config-drift passes.
 
 The sum for each physical server (host and port, not entry): users x (pool_size + reserve), at most max_db_connections,
-for each database, x processes, + clients that connect directly, against max_connections less the reserves. Users are
-counted in auth_file, where it stands beside pgbouncer.ini, or as `users` of connections.yaml says. Bands: S2 1.4.
+for each database, and at most max_user_connections of each user over all of them, x processes, + clients that connect
+directly, against max_connections less the reserves. Users are counted in auth_file, where it stands beside
+pgbouncer.ini and no auth_query lets others in, or as `users` of connections.yaml says; what [users] gives one of them
+counts for it. Bands: S2 1.4.
+
+In the JSON report each of `errors` has the words of the daemon's log, the `line` that it names there (which lies below
+the entry when blank lines or a carriage return follow), and `at`, the line where the entry stands.
 
 Figures: policies/connections.yaml (servers, processes, drivers), policies/pgbouncer.yaml (settings). Copy the first,
 write your own, and name it with --connections.

@@ -18,11 +18,11 @@ from dbkit.pgbouncer.ini import userlist
 from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.ini.reader import IniFile, read_file
 from dbkit.pgbouncer.ini.userlist import Userlist
-from dbkit.pgbouncer.live import Live, config_of
+from dbkit.pgbouncer.live import USERS_SHOWN_SINCE, Live, config_of
 from dbkit.pgbouncer.printable import line, printable
 from dbkit.pgbouncer.rules import POOLER_RULES
 from dbkit.pgbouncer.rules.declare import NEEDS, Blind, Edit, Verdict
-from dbkit.pgbouncer.scene import Config, Scene, of_file
+from dbkit.pgbouncer.scene import Config, PoolUser, Scene, of_file
 from dbkit.policy import Policy
 from dbkit.rules import Rule, Selection
 from dbkit.secrets import redact
@@ -154,11 +154,11 @@ def file_data(ini: IniFile) -> dict[str, Json]:
         "version": str(ini.version),
         "loads": ini.loads,
         "entries": ini.entries,
-        "errors": [{"file": p.file, "line": p.line or None, "message": p.message} for p in ini.problems],
+        "errors": [{"file": p.file, "line": p.named, "message": p.message, "at": p.line or None} for p in ini.problems],
         "settings": settings,
         "databases": {name: dict(row) for name, row in listed.items()},
         "fallback": dict(ini.shown(fallback)) if fallback and ini.loads else None,
-        "users": sorted(u.name for u in ini.users),
+        "users": {u.name: {"pool_mode": u.pool_mode, **ini.shown_user(u)} for u in ini.users},
         "peers": sorted(p.id for p in ini.peers),
     }
 
@@ -235,7 +235,20 @@ def _located(running: Config, held: Config) -> Config:
         replace(d, given=lines[d.name].given, location=lines[d.name].location) if d.name in lines else d
         for d in running.databases
     ]
-    return Config(running.version, running.values, tuple(databases), held.where, held.place)
+    return Config(running.version, running.values, tuple(databases), held.where, held.place, _users(running, held))
+
+
+def _users(running: Config, held: Config) -> tuple[PoolUser, ...]:
+    """Users that have something of their own, with their lines; before 1.24 the console does not show their limits."""
+    shows = running.version.minor >= USERS_SHOWN_SINCE
+    made: list[PoolUser] = []
+    for user in running.users:
+        line = held.user(user.name)
+        if line is None:
+            made.append(user)
+        else:
+            made.append(replace(user, location=line.location) if shows else replace(line, pool_mode=user.pool_mode))
+    return tuple(made)
 
 
 def _outcome(path: Path, ini: IniFile, live: Live) -> reload.Outcome:

@@ -5,7 +5,7 @@ Entries are put together by host and port, not by file: three hosts with 100 eac
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
 from dataclasses import dataclass
 
 from dbkit.capacity import ServerFacts
@@ -37,6 +37,8 @@ class Demand:
     reserved: int
     parts: tuple[Part, ...]
     direct: tuple[Part, ...]
+    by_user: Part | None = None
+    """What max_user_connections leaves of all databases together, where that is less than their sum."""
 
     @property
     def place(self) -> str:
@@ -44,9 +46,14 @@ class Demand:
         return f"{self.host or 'local socket'}:{self.port}"
 
     @property
+    def shares(self) -> tuple[Part, ...]:
+        """The summands of `pooled`."""
+        return (self.by_user,) if self.by_user else self.parts
+
+    @property
     def pooled(self) -> int:
         """All pools together."""
-        return sum(p.connections for p in self.parts)
+        return sum(p.connections for p in self.shares)
 
     @property
     def total(self) -> int:
@@ -66,7 +73,7 @@ class Demand:
     @property
     def bounded(self) -> bool:
         """Whether every part has a limit."""
-        return all(p.bounded for p in self.parts)
+        return all(p.bounded for p in self.shares)
 
     def band(self, bands: Bands) -> str:
         """Where it stands: `refused`, `over`, `scale`, `high` or `good`."""
@@ -100,11 +107,20 @@ def users(scene: Scene, database: Pooled) -> int | None:
         return 1
     if scene.connections.poolers.users is not None:
         return scene.connections.poolers.users
-    if scene.userlist is not None:
-        own = {scene.config.text("auth_user"), database.auth_user, *scene.config.words("admin_users")}
-        own |= set(scene.config.words("stats_users"))
-        return max(len([u for u in scene.userlist.users if u.name not in own]), 1)
-    return None
+    named = _names(scene, database)
+    return None if named is None else max(len(named), 1)
+
+
+def _names(scene: Scene, database: Pooled) -> tuple[str, ...] | None:
+    """The roles by name, where auth_file is all there is; whom auth_query lets in, nobody can tell."""
+    if database.forced_user:
+        return (database.forced_user,)
+    config = scene.config
+    asked = config.text("auth_user") or database.auth_user
+    if scene.connections.poolers.users is not None or scene.userlist is None or asked:
+        return None
+    own = {*config.words("admin_users"), *config.words("stats_users")}
+    return tuple(u.name for u in scene.userlist.users if u.name not in own)
 
 
 def _demand(scene: Scene, host: str, port: int, held: list[Pooled]) -> Demand:
@@ -117,30 +133,47 @@ def _demand(scene: Scene, host: str, port: int, held: list[Pooled]) -> Demand:
         for d in scene.connections.drivers
         if d.calls(host, port)
     )
+    parts = tuple(_part(scene, d) for d in held)
     return Demand(
         host=host,
         port=port,
         facts=facts,
         max_connections=facts.max_connections if facts else figures.max_connections,
         reserved=(facts.reserved if facts else figures.reserved) + kept,
-        parts=tuple(_limited_by_user(scene, [_part(scene, d) for d in held])),
+        parts=parts,
         direct=direct,
+        by_user=_by_user(scene, held, parts),
     )
+
+
+def _pools(scene: Scene, database: Pooled) -> list[tuple[str, int | None]]:
+    """The pools of a database as (user, most connections); None is a pool without a limit (pool_size 0, from 1.24)."""
+    named = _names(scene, database)
+    count = users(scene, database)
+    # Users of whom only the number is known are told apart by it: each may have pools in every database.
+    listed = named or tuple(f"user {n + 1}" for n in range(count or 1))
+    made: list[tuple[str, int | None]] = []
+    for name in listed:
+        own = scene.config.user(name)
+        size = own.pool_size if own and own.pool_size is not None else database.pool_size
+        reserve = own.reserve if own and own.reserve is not None else database.reserve
+        made.append((name, None if size == 0 and scene.config.version.minor >= 24 else size + reserve))
+    return made
 
 
 def _part(scene: Scene, database: Pooled) -> Part:
     """users x (pool + reserve), at most max_db_connections, times the processes. Unknown users may reach any limit."""
     count = users(scene, database)
-    each = database.pool_size + database.reserve
+    pools = _pools(scene, database)
+    sizes = [size for _, size in pools if size is not None]
+    unlimited = len(sizes) < len(pools)
     limit = database.max_connections
-    unlimited = database.pool_size == 0 and scene.config.version.minor >= 24
-    how = f"{database.pool_size} + {database.reserve} reserve" if database.reserve else f"{database.pool_size}"
-    if limit > 0 and (count is None or count * each >= limit or unlimited):
+    if limit > 0 and (count is None or sum(sizes) >= limit or unlimited):
         taken, bounded = limit, True
         how = f"max_db_connections {limit}"
     else:
-        taken, bounded = (count or 1) * each, count is not None and not unlimited
-        how += f", x {count} user{'s' * (count != 1)}" if count else ", for each user"
+        taken, bounded = sum(sizes), count is not None and not unlimited
+        how = _spelled(database, count, pools)
     several = processes(scene)
     if several > 1:
         taken *= several
@@ -151,16 +184,39 @@ def _part(scene: Scene, database: Pooled) -> Part:
     return Part(database.name, taken, how, bounded)
 
 
-def _limited_by_user(scene: Scene, parts: list[Part]) -> Iterator[Part]:
-    """max_user_connections holds over all databases: a single one can never take more than users x that."""
-    limit = scene.config.number("max_user_connections")
-    count = scene.connections.poolers.users
-    if limit <= 0 or count is None:
-        yield from parts
-        return
-    most = limit * count * processes(scene)
-    for part in parts:
-        if part.connections > most:
-            yield Part(part.database, most, f"max_user_connections {limit}, x {count} users", True)
-        else:
-            yield part
+def _spelled(database: Pooled, count: int | None, pools: list[tuple[str, int | None]]) -> str:
+    each = database.pool_size + database.reserve
+    if any(size not in (each, None) for _, size in pools):
+        return " + ".join(f"{'no limit' if size is None else size} for {name}" for name, size in pools)
+    how = f"{database.pool_size} + {database.reserve} reserve" if database.reserve else f"{database.pool_size}"
+    return how + (f", x {count} user{'s' * (count != 1)}" if count else ", for each user")
+
+
+def _by_user(scene: Scene, held: list[Pooled], parts: tuple[Part, ...]) -> Part | None:
+    """max_user_connections holds for a user over all databases together: the second way to count, if it gives less."""
+    if any(users(scene, d) is None or d.name == "*" for d in held):
+        return None
+    asked: defaultdict[str, int] = defaultdict(int)
+    endless: set[str] = set()
+    for database in held:
+        for name, size in _pools(scene, database):
+            asked[name] += size or 0
+            endless |= {name} if size is None else set()
+    overall = scene.config.number("max_user_connections")
+    taken: list[int] = []
+    words: list[str] = []
+    for name, wanted in asked.items():
+        own = scene.config.user(name)
+        limit = (own.max_connections if own else None) or overall
+        if name in endless and limit <= 0:
+            return None
+        cut = limit > 0 and (limit < wanted or name in endless)
+        taken.append(limit if cut else wanted)
+        words.append(f"{taken[-1]} for {name}")
+    several = processes(scene)
+    total = sum(taken) * several
+    if total >= sum(p.connections for p in parts) and all(p.bounded for p in parts):
+        return None
+    alike = len(set(taken)) == 1 and len(taken) > 1
+    how = f"{taken[0]}, x {len(taken)} users" if alike else " + ".join(words)
+    return Part("max_user_connections", total, how + (f", x {several} processes" if several > 1 else ""), True)

@@ -19,7 +19,7 @@ def connection_bars(scene: Scene, name: str) -> Iterator[Stack]:
         tone: Tone = {"refused": "bad", "over": "bad", "scale": "warn", "high": "warn"}.get(held.band(bands), "good")  # pyright: ignore[reportAssignmentType]
         parts = [
             Bar(line(p.database), p.connections, f"{p.connections} ({p.how})", tone)
-            for p in (*held.parts, *held.direct)
+            for p in (*held.shares, *held.direct)
         ]
         parts.append(Bar("reserved", held.reserved, f"{held.reserved} for superusers and the provider", "neutral"))
         source = f"as {held.facts.name} says" if held.facts else f"as {scene.connections.servers.origin} says"

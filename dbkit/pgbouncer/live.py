@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 from dbkit.pgbouncer.ini.parameters import Version
-from dbkit.pgbouncer.scene import Config, Pooled
+from dbkit.pgbouncer.scene import Config, Pooled, PoolUser
 
 Row: TypeAlias = "Mapping[str, str | None]"
+USERS_SHOWN_SINCE: Final = 24
+"""The minor version from which SHOW USERS shows more than a user's pool mode."""
 OWN: tuple[str, ...] = ("pgbouncer",)
 """The console's own database, which is no pool."""
 
@@ -66,6 +68,11 @@ class Live:
         return [row for row in self.rows("databases") if row.get("name") not in OWN]
 
     @property
+    def users(self) -> list[Row]:
+        """Rows of SHOW USERS but the console's own."""
+        return [row for row in self.rows("users") if row.get("name") not in OWN]
+
+    @property
     def values(self) -> dict[str, str]:
         """Every setting in force."""
         return {str(row["key"]): row.get("value") or "" for row in self.rows("config")}
@@ -97,7 +104,25 @@ def number(row: Row, *columns: str) -> int:
 def config_of(live: Live) -> Config:
     """The configuration that the console shows."""
     values = live.values
-    return Config(live.version, values, tuple(_pooled(row, values) for row in live.databases))
+    databases = tuple(_pooled(row, values) for row in live.databases)
+    return Config(live.version, values, databases, users=tuple(_user(row, values) for row in live.users))
+
+
+def _user(row: Row, values: Mapping[str, str]) -> PoolUser:
+    """SHOW USERS fills in the global limits: one that equals them is not its own. Up to 1.23 it shows the mode only."""
+
+    def own(column: str, beside: str = "") -> int | None:
+        shown = (row.get(column) or "").strip()
+        return int(shown) if shown and shown != values.get(beside, "") else None
+
+    return PoolUser(
+        name=row.get("name") or "",
+        pool_mode=row.get("pool_mode") or "",
+        pool_size=own("pool_size"),
+        reserve=own("reserve_pool_size"),
+        max_connections=own("max_user_connections", "max_user_connections"),
+        max_clients=own("max_user_client_connections", "max_user_client_connections"),
+    )
 
 
 def _pool(row: Row) -> Pool:

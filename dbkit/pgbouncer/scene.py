@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from dbkit.capacity import ServerFacts
 from dbkit.model import Location
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from dbkit.pgbouncer.ini.userlist import Userlist
     from dbkit.pgbouncer.live import Live
     from dbkit.pgbouncer.reload import Outcome
+
+
+LENDING: Final = ("transaction", "statement")
+"""Pool modes in which a server connection serves one client after the other within their sessions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,20 @@ class Pooled:
         return tuple((host.strip(), self.port) for host in self.host.split(","))
 
 
+@dataclass(frozen=True, slots=True)
+class PoolUser:
+    """One user with settings of its own (`[users]`, SHOW USERS). None: the database's, or the global one, holds."""
+
+    name: str
+    pool_mode: str = ""
+    pool_size: int | None = None
+    reserve: int | None = None
+    max_connections: int | None = None
+    """Its max_user_connections over all databases."""
+    max_clients: int | None = None
+    location: Location | None = None
+
+
 @dataclass(frozen=True)
 class Config:
     """Every setting in force, whichever way it was learned."""
@@ -56,6 +74,7 @@ class Config:
     """The line of each key that is given in a file."""
     place: Location | None = None
     """The file's `[pgbouncer]`, where a key that is missing would go."""
+    users: tuple[PoolUser, ...] = ()
 
     def text(self, name: str) -> str:
         """A value as SHOW CONFIG prints it; empty for a key that this version does not have."""
@@ -79,8 +98,14 @@ class Config:
 
     @property
     def lends_by_transaction(self) -> tuple[Pooled, ...]:
-        """Databases whose server connections change hands between transactions or statements."""
-        return tuple(d for d in self.databases if d.pool_mode in ("transaction", "statement"))
+        """Databases whose server connections change hands within a session, for some user at least."""
+        if any(u.pool_mode in LENDING for u in self.users):
+            return self.databases
+        return tuple(d for d in self.databases if d.pool_mode in LENDING)
+
+    def user(self, name: str) -> PoolUser | None:
+        """A user's own settings, if it has any."""
+        return next((u for u in self.users if u.name == name), None)
 
 
 @dataclass(frozen=True)
@@ -117,6 +142,12 @@ def of_file(ini: IniFile) -> Config:
         databases=tuple(_pooled(ini, name) for name in range(len(ini.databases))),
         where=where,
         place=Location(opened[-1].file, opened[-1].line) if opened else Location(ini.path, 1),
+        users=tuple(
+            PoolUser(
+                u.name, u.pool_mode, u.pool_size, u.reserve, u.max_connections, u.max_clients, Location(u.file, u.line)
+            )
+            for u in ini.users
+        ),
     )
 
 

@@ -126,13 +126,13 @@ def test_the_sum_is_held_against_the_server_behind(setup):
     report = held.found("--select", "pgbouncer.pool-over-server")
     config = held.config.read_text()
     assert not report["findings"]
-    several = limit // 40 + 1
+    several = limit // 95 + 1
     held.config.write_text(config.replace("servers =", f"processes = {several}\nservers ="))
     (finding,) = held.found("--select", "pgbouncer.pool-over-server")["findings"]
     assert finding["severity"] == "error"
     assert finding["data"]["max_connections"] == limit
     assert finding["data"]["observed"] is True
-    assert finding["data"]["total"] == 40 * several
+    assert finding["data"]["total"] == 95 * several  # auth_query lets any role in: the limit counts
     assert f"x {several} processes" in finding["message"]
 
 
@@ -161,6 +161,30 @@ def test_a_set_on_the_console_is_drift(setup):
     held.console("set default_pool_size = 33")
     (finding,) = held.found("--select", "pgbouncer.config-drift")["findings"]
     assert (finding["object"], finding["data"]["running"], finding["data"]["file"]) == ("default_pool_size", "33", "20")
+
+
+@pytest.mark.pg(18)
+def test_a_users_own_mode_and_limits_are_read_from_console_and_file(setup):
+    """The pool is held at the user's limit; a line taken out of the file is kept by the daemon, and that is drift."""
+    held = setup({"default_pool_size": "95", "max_db_connections": "0", "pool_mode": "transaction"})
+    plain = held.ini.read_text()
+    line = f"{held.user} = pool_mode=session max_user_connections=4\n"
+    held.ini.write_text(
+        plain.replace(f"{held.db.name} = ", f"{held.db.name} = user={held.user} ", 1) + f"[users]\n{line}"
+    )
+    held.console("reload")
+    report = held.found("--fail-on", "never")
+    (mode,) = [f for f in report["findings"] if f["rule"] == "pgbouncer.user-pool-mode"]
+    assert (mode["object"], mode["severity"], mode["data"]["databases"]) == (held.user, "info", ["transaction"])
+    assert "pgbouncer.pool-over-server" in {p["rule"] for p in report["passed"]}  # 4, and not 95 of 100
+    assert not [f for f in report["findings"] if f["rule"] == "pgbouncer.config-drift"]
+    held.ini.write_text(held.ini.read_text().replace(line, ""))
+    held.console("reload")
+    (drift,) = [
+        f for f in held.found("--select", "pgbouncer.config-drift")["findings"] if f["data"].get("running") == "session"
+    ]
+    assert drift["object"] == f"user {held.user}"
+    assert "a restart would change it" in drift["message"]
 
 
 @pytest.mark.pg(18)

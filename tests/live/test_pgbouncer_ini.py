@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dbkit.pgbouncer.ini import parameters
-from dbkit.pgbouncer.ini.connstring import without_password
 from dbkit.pgbouncer.ini.reader import read
 
 ENVIRONMENT = b"""
@@ -28,19 +27,23 @@ NOT_OURS = {
 SHOWN = ("host", "port", "database", "force_user", "pool_size", "min_pool_size", "pool_mode", "max_connections")
 
 
-def compare(daemon, text):
-    seen = daemon.look(text)
-    held = read(text.replace(b"@PORT@", b"1"), parameters.version(daemon.version))
+def compare(daemon, text, files=None, settled=NOT_OURS):
+    seen = daemon.look(text, files)
+    # Includes stand beside the file there; here they are read from where the daemon ran.
+    folder = daemon.folder / str(daemon.number)
+    held = read(text.replace(b"@PORT@", b"1"), parameters.version(daemon.version), folder=folder)
     assert held.loads == seen.up, (seen.log[-600:], held.problems)
     if not seen.up:
-        assert [without_password(p.message) for p in held.problems if not p.message.startswith("syntax error")] == [
-            without_password(e) for e in seen.errors if not e.startswith("syntax error")
-        ]
+        # The daemon cuts a long log line off, and its place with it; a password, and what is behind it, is ours to hide.
+        ours = [(p.message.partition("password")[0][:400], p.named) for p in held.problems]
+        theirs = [(said.partition("password")[0][:400], line) for said, line in seen.errors]
+        assert [message for message, _ in ours] == [message for message, _ in theirs]
+        assert [line for message, line in ours if len(message) < 400] == [n for said, n in theirs if len(said) < 400]
         return
     for name, parameter in parameters.load(held.version).items():
         if parameter.kind in ("text", "auth_dbname") and name not in held.effective:
             continue  # defaults of paths and queries are the builder's
-        if name not in NOT_OURS:
+        if name not in settled:
             assert held.value(name) == (seen.config[name] or ""), name
     assert set(seen.config) == set(parameters.load(held.version))
     ours = {d.name: d for d in held.databases if d.name != "*"}
@@ -50,6 +53,13 @@ def compare(daemon, text):
         reserve = row.get("reserve_pool_size", row.get("reserve_pool"))
         assert {k: mine[k] for k in SHOWN} == {k: row[k] or "" for k in SHOWN}
         assert mine["reserve_pool_size"] == reserve
+    assert {str(p.id) for p in held.peers} == set(seen.peers)
+    for user in held.users:
+        row = seen.users[user.name]
+        assert (user.pool_mode or None) == row["pool_mode"]
+        if "max_user_connections" in row:  # from 1.24 on
+            mine = held.shown_user(user)
+            assert mine == {name: row[name].strip() for name in mine}
 
 
 WRITTEN = [
@@ -171,3 +181,109 @@ FILES = st.tuples(st.lists(st.one_of(_others, _main), max_size=2), _main).map(
 @given(FILES)
 def test_a_random_file_is_read_as_the_daemon_reads_it(daemon, text):
     compare(daemon, text + ENVIRONMENT)
+
+
+SETTLED = {
+    "auth_type": "any", "auth_user": "", "auth_dbname": "postgres", "client_login_timeout": "60",
+    "client_idle_timeout": "0", "client_tls_sslmode": "disable", "server_tls_sslmode": "disable",
+    "max_client_conn": "100", "max_packet_size": "2147483647", "disable_pqexec": "0", "logfile": "", "pidfile": "",
+    "job_name": "pgbouncer", "resolv_conf": "", "pkt_buf": "4096", "sbuf_loopcnt": "5", "so_reuseport": "0",
+    "listen_backlog": "128", "stats_users": "", "syslog": "0", "syslog_facility": "daemon", "syslog_ident": "pgbouncer",
+    "tcp_defer_accept": "0", "tcp_socket_buffer": "0", "tcp_keepalive": "1", "tcp_keepcnt": "0", "tcp_keepidle": "0",
+    "tcp_keepintvl": "0", "tcp_user_timeout": "0", "unix_socket_group": "", "user": "", "verbose": "0",
+    "log_pooler_errors": "1", "stats_period": "60", "max_user_client_connections": "0", "auth_hba_file": "",
+    "auth_ident_file": "", "auth_ldap_options": "", "track_extra_parameters": "", "peer_id": "0",
+    "query_wait_notify": "5", "max_db_client_connections": "0",
+}  # fmt: skip
+"""What the daemon needs to come up and be asked: any value before it must be read, and none must count."""
+_every = sorted(
+    {p.name for minor in range(18, 27) for p in parameters.load(parameters.Version(1, minor)).values()}
+    - {"listen_addr", "listen_port", "unix_socket_dir", "admin_users", "auth_file", "conffile"}
+)
+_values = st.one_of(
+    _numbers,
+    _words,
+    st.floats().map(repr),
+    st.sampled_from(
+        [
+            "",
+            "0x",
+            "0X1f",
+            "-0",
+            "+5",
+            "1_0",
+            "1e3",
+            ".5",
+            "5.",
+            "1 2",
+            "5s",
+            "5ms",
+            "0b11",
+            "1,5",
+            "'5'",
+            "TRUE",
+            "yes",
+        ]
+    ),
+    st.sampled_from(["scram-sha-256", "ldap", "pam", "hba", "peer", "verify-full", "verify_ca", "prefer", "default"]),
+    st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), max_size=8),
+    st.integers(200, 9000).map("x".__mul__),
+)
+_wide_settings = st.tuples(
+    st.one_of(st.sampled_from(_every), st.sampled_from(_every), _keys), st.sampled_from(["=", " = ", "\t=\v"]), _values
+).map("".join)
+_wide_pairs = st.tuples(
+    st.sampled_from([*parameters.DATABASE_KEYS, *parameters.USER_KEYS, *parameters.PEER_KEYS, "fallback_application"]),
+    st.sampled_from(["=", "=", " = "]),
+    st.one_of(
+        _numbers,
+        st.sampled_from(["x", "'a b'", "'it''s'", "''", "'x", "/tmp", "@x", "a,b", "[::1]", "session", "STATEMENT"]),
+        st.text(st.characters(codec="utf-8", exclude_characters="\n\0"), max_size=6),
+        st.integers(60, 110).map("y".__mul__),
+    ),
+    st.sampled_from([" ", " ", "  ", "\t"]),
+).map("".join)
+_wide_names = st.one_of(
+    st.sampled_from(["a", "b", "*", "u", "1", "2", "65536", "0", "+3", "'q r'", "''", "'", "pgbouncer", "Pgbouncer"]),
+    st.integers(60, 110).map("n".__mul__),
+)
+_wide_entries = st.tuples(
+    _wide_names, st.sampled_from(["=", " = "]), st.lists(_wide_pairs, max_size=4).map("".join)
+).map("".join)
+_includes = st.sampled_from(
+    ["%include one", "%include two", "%include one ", "%include\ttwo", "%include /nonexistent", "%include .", "%includeone",
+     "%include 'one'", "%INCLUDE one", " %include two", "%include self", "%include "]
+)  # fmt: skip
+_heads = st.sampled_from(
+    ["[pgbouncer]", "[databases]", "[users]", "[peers]", "[pgbouncer]", "[databases]x", "[ users ]", "[]"]
+)
+_wide_lines = st.lists(
+    st.one_of(_wide_settings, _wide_settings, _wide_entries, _wide_entries, _includes, _heads, _noise), max_size=4
+)
+_part = st.one_of(
+    st.lists(st.one_of(_wide_settings, _noise), max_size=5).map(lambda s: ["[pgbouncer]", *s]),
+    st.lists(_wide_entries, max_size=4).map(lambda s: ["[databases]", *s]),
+    st.lists(_wide_entries, max_size=3).map(lambda s: ["[users]", *s]),
+    st.lists(_wide_entries, max_size=2).map(lambda s: ["[peers]", *s]),
+    _wide_lines,
+)
+_wide = st.lists(_part, max_size=4).map(lambda parts: [line for part in parts for line in part])
+_ends = st.sampled_from(["\n", "\n", "\n", "\r\n", " \n", "\n\n \n", "\r"])
+
+
+@settings(
+    max_examples=int(os.environ.get("DBKIT_TEST_EXAMPLES", "80")),
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(
+    _wide, _wide_lines, _wide_lines, _ends, st.binary(max_size=30), st.sampled_from([b"", b"", b"", b"\xef\xbb\xbf"])
+)
+def test_any_key_value_include_and_line_end_is_read_as_the_daemon_reads_it(daemon, text, one, two, end, tail, head):
+    known = parameters.load(parameters.version(daemon.version))
+    settled = "".join(f"{name} = {value}\n" for name, value in SETTLED.items() if name in known)
+    files = {"one": end.join(one).encode(), "two": end.join(two).encode()}
+    files["self"] = b"%include self\n"
+    main = head + end.join([*text, "[pgbouncer]"]).encode() + ENVIRONMENT + settled.encode()
+    compare(daemon, main + b"\0" + tail, files, {*SETTLED, *NOT_OURS})

@@ -27,6 +27,12 @@ class Refused(ValueError):
     """An entry that the daemon refuses; the text is what it logs."""
 
 
+def _number(given: Mapping[str, str], *keys: str) -> int | None:
+    found = [value for key, value in given.items() if key in keys]
+    value = leading_integer(found[-1]) if found else -1
+    return value if value >= 0 else None
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """One entry of `[databases]`. A number that is None is not given, and the global one holds."""
@@ -60,9 +66,7 @@ class Database:
 
     def number(self, *keys: str) -> int | None:
         """The last of these keys that is given, read by atoi; None if none is, or if it is negative."""
-        found = [value for key, value in self.given.items() if key in keys]
-        value = leading_integer(found[-1]) if found else -1
-        return value if value >= 0 else None
+        return _number(self.given, *keys)
 
     @property
     def reserve(self) -> int | None:
@@ -77,12 +81,37 @@ class Database:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """One entry of `[users]`."""
+    """One entry of `[users]`. A number that is None is not given, or no limit of its own, and the global one holds."""
 
     name: str
     file: str
     line: int
     given: Mapping[str, str]
+
+    @property
+    def pool_mode(self) -> str:
+        """The user's own pool mode, empty if there is none."""
+        return self.given.get("pool_mode", "").lower()
+
+    @property
+    def pool_size(self) -> int | None:
+        """The user's own size of every pool."""
+        return _number(self.given, "pool_size")
+
+    @property
+    def reserve(self) -> int | None:
+        """The user's own reserve in every pool."""
+        return _number(self.given, "reserve_pool_size")
+
+    @property
+    def max_connections(self) -> int | None:
+        """The user's own max_user_connections; 0 and less give way to the global one."""
+        return _number(self.given, "max_user_connections") or None
+
+    @property
+    def max_clients(self) -> int | None:
+        """The user's own max_user_client_connections; 0 and less give way to the global one."""
+        return _number(self.given, "max_user_client_connections") or None
 
 
 @dataclass(frozen=True, slots=True)

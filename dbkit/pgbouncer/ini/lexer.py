@@ -35,6 +35,8 @@ class Entry:
     key: str
     value: str
     line: int
+    named: int
+    """The line that the daemon names when it refuses the entry: blank lines behind it are counted in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ class SyntaxProblem:
 
     line: int
     text: str
+    named: int
+    """The line that the daemon names: where it gave up, which is far below a quote that nothing closes."""
 
 
 Item: TypeAlias = "Section | Entry | Include | SyntaxProblem"
@@ -81,7 +85,7 @@ def _item(text: bytes, at: int, line: int, *, quoted_names: bool) -> tuple[Item,
         section = _SECTION.match(text, at)
         if section and section[2]:
             return Section(_text(section[1]), line), section.end()
-        return _problem(text, at, line)
+        return _problem(text, at, line, line)
     quoted = _QUOTED.match(text, at) if quoted_names else None
     if quoted:
         key, at_sign = quoted[1], quoted.end()
@@ -90,13 +94,19 @@ def _item(text: bytes, at: int, line: int, *, quoted_names: bool) -> tuple[Item,
         key = text[at:at_sign]
     assign = _ASSIGN.match(text, at_sign)
     if assign is None:
-        return _problem(text, at, line)
-    return Entry(_text(key), _text(assign[1].rstrip(_SPACE)), line), assign.end()
+        unclosed = quoted_names and text[at : at + 1] == b"'" and b"'" not in text[at + 1 :]
+        given_up = len(text) if unclosed else at_sign
+        return _problem(text, at, line, line + text.count(b"\n", at, given_up))
+    value = assign[1].rstrip(_SPACE)
+    # The daemon counts up to where it reads on, less the line end that it overwrote to end the value.
+    cut = assign.start(1) + len(value)
+    named = line + text.count(b"\n", at, _end(_BLANKS, text, assign.end())) - (text[cut : cut + 1] == b"\n")
+    return Entry(_text(key), _text(value), line, named), assign.end()
 
 
-def _problem(text: bytes, at: int, line: int) -> tuple[SyntaxProblem, int]:
+def _problem(text: bytes, at: int, line: int, named: int) -> tuple[SyntaxProblem, int]:
     end = _next_line(text, at)
-    return SyntaxProblem(line, _text(text[at:end].strip(_SPACE))), end
+    return SyntaxProblem(line, _text(text[at:end].strip(_SPACE)), named), end
 
 
 def _end(pattern: re.Pattern[bytes], text: bytes, at: int) -> int:

@@ -53,6 +53,10 @@ class Problem:
     line: int
     message: str
     name: str | None = None
+    named: int | None = None
+    """The line that the daemon itself names, which may be one further down; None where it names none."""
+    near: str = ""
+    """What stands there, where the daemon does not say it; passwords are hidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +140,19 @@ class IniFile:
             "reserve_pool_size": filled(database.reserve, "reserve_pool_size"),
             "pool_mode": database.pool_mode,
             "max_connections": filled(database.number("max_db_connections") or None, "max_db_connections"),
+        }
+
+    def shown_user(self, user: User) -> dict[str, str]:
+        """What SHOW USERS of 1.24 and newer would print of an entry of `[users]`."""
+
+        def filled(own: int | None, key: str) -> str:
+            return str(own) if own is not None else self.value(key) if key else ""
+
+        return {
+            "pool_size": filled(user.pool_size, ""),
+            "reserve_pool_size": filled(user.reserve, ""),
+            "max_user_connections": filled(user.max_connections, "max_user_connections"),
+            "max_user_client_connections": filled(user.max_clients, "max_user_client_connections"),
         }
 
 
@@ -228,8 +245,9 @@ def _scan(reading: _Reading, content: bytes, path: str, *, depth: int) -> None:
             case Include():
                 _include(reading, item, path, depth)
             case SyntaxProblem():
-                message = f"syntax error in configuration: {without_password(item.text)}"
-                reading.stop(Problem(path, item.line, message))
+                failed = "syntax error in configuration, stopping loading"
+                near = without_password(item.text)
+                reading.stop(Problem(path, item.line, failed, named=item.named, near=near))
             case Entry():
                 reading.count += 1
                 _entry(reading, item, path)
@@ -245,24 +263,30 @@ def _open(reading: _Reading, item: Section, path: str) -> None:
     if not known:
         reading.stop(
             Problem(path, item.line, "fill_defaults fail"),
-            Problem(path, item.line, f'invalid section "{item.name}" in configuration', item.name),
+            Problem(path, item.line, f'invalid section "{item.name}" in configuration', item.name, item.line),
         )
 
 
 def _include(reading: _Reading, item: Include, path: str, depth: int) -> None:
-    stopping = Problem(path, item.line, "error processing include file in configuration, stopping loading")
+    failed = "error processing include file in configuration, stopping loading"
+    stopping = Problem(path, item.line, failed, named=item.line)
     target = Path(item.path)
-    reading.includes.append((Problem(path, item.line, item.path), not target.is_absolute()))
     if depth >= MAX_DEPTH:
-        reading.stop(Problem(path, item.line, "include nesting level too deep, stopping loading"))
+        reading.stop(Problem(path, item.line, "include nesting level too deep, stopping loading", named=item.line))
         return
     reading.files += 1
     if reading.files > MAX_FILES:
         raise UsageError(f"{path} includes more than {MAX_FILES} files", hint="do files include each other?")
     try:
+        if not item.path:
+            raise FileNotFoundError("No such file or directory")
         beside = reading.folder / target
         found = beside if target.is_absolute() or beside.exists() or not target.exists() else target
-        content = _content(found)
+        folder = found.is_dir()
+        reading.includes.append(
+            (Problem(path, item.line, item.path, near="a folder" if folder else ""), not target.is_absolute())
+        )
+        content = b"" if folder else _content(found)  # the daemon reads nothing from a folder, and is content
     except (UsageError, OSError, ValueError) as error:
         why = error.why if isinstance(error, UsageError) else str(error)
         reading.stop(Problem(path, item.line, f'could not load file "{item.path}": {why or error}'), stopping)
@@ -279,6 +303,7 @@ def _entry(reading: _Reading, item: Entry, path: str) -> None:
         item.line,
         f'invalid value "{without_password(item.value)}" for parameter {item.key} in configuration',
         item.key,
+        item.named,
     )
     if reading.section is None:
         reading.stop(Problem(path, item.line, f"load_init_file: value without section: {item.key}"), invalid)

@@ -17,6 +17,7 @@ from dbkit.pgbouncer.rules import (
     sharing,
     sizes,
     timeouts,
+    users,
 )
 from dbkit.rules import Rule
 
@@ -43,10 +44,13 @@ POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     sizes.differs,
     sizes.pool_unbounded,
     sizes.pool_over_limit,
+    users.user_limits,
+    users.user_unknown,
     fit.pool_over_server,
     fit.clients_over_limit,
     fit.file_descriptors,
     sharing.session_features,
+    users.user_pool_mode,
     sharing.prepared_statements,
     sharing.startup_parameters,
     sharing.state_leaks,

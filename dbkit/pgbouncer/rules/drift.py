@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbkit.model import Severity
-from dbkit.pgbouncer.live import Live
+from dbkit.pgbouncer.live import USERS_SHOWN_SINCE, Live, config_of
 from dbkit.pgbouncer.rules.declare import Blind, Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import live_of, shown
-from dbkit.pgbouncer.scene import Scene
+from dbkit.pgbouncer.scene import PoolUser, Scene
 
 
 @pooler_rule(
@@ -72,6 +72,7 @@ def config_drift(scene: Scene) -> Iterator[Verdict | Blind]:
             },
         )
     yield from _databases_drift(scene, live)
+    yield from _users_drift(scene, live)
 
 
 def _builders_own(scene: Scene, name: str) -> bool:
@@ -116,3 +117,33 @@ def _databases_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
     for name in running:
         if name not in listed and not fallback:
             yield Verdict(f"database {name} runs and does not stand in the file: RELOAD would remove it", name)
+
+
+def _users_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
+    """A user's own settings: a line that is taken out of the file is kept by the daemon until it is started anew."""
+    held = scene.file_config
+    if held is None:
+        return
+    running = {u.name: u for u in config_of(live).users}
+    shows = live.version.minor >= USERS_SHOWN_SINCE
+    keys = {"pool_mode": "pool_mode"}
+    if shows:
+        keys |= {"pool_size": "pool_size", "reserve": "reserve_pool_size", "max_connections": "max_user_connections"}
+        keys |= {"max_clients": "max_user_client_connections"}
+    for name in sorted({*running, *(u.name for u in held.users)}):
+        runs, says = running.get(name, PoolUser(name)), held.user(name) or PoolUser(name)
+        for attribute, key in keys.items():
+            one, other = getattr(runs, attribute), getattr(says, attribute)
+            limit = attribute in ("max_connections", "max_clients")
+            if limit and other == scene.config.number(key):
+                other = None  # the console cannot tell an own limit from the global one that it equals
+            if one != other:
+                ours, theirs = ("none of its own" if v in (None, "") else str(v) for v in (one, other))
+                after = "a restart" if name not in {u.name for u in held.users} else "RELOAD"
+                yield Verdict(
+                    f"{key} of user {name} runs as {ours}, the file says {theirs}; {after} would change it",
+                    f"user {name}",
+                    location=says.location,
+                    key=key,
+                    data={"running": one, "file": other},
+                )

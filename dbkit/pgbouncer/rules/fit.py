@@ -38,7 +38,8 @@ def pool_over_server(scene: Scene) -> Iterator[Verdict]:
     """The pools together may ask a server for more connections than it should give.
 
     Why: for each physical server: users x (pool_size + reserve), at most max_db_connections, for every database on
-    it, x PgBouncer processes, + clients that connect directly. Above max_connections less the reserves the server
+    it, and at most max_user_connections of each user over all of them, x PgBouncer processes, + clients that connect
+    directly. A user's own limits ([users]) count. Above max_connections less the reserves the server
     refuses ("too many clients already"). S2 1.4 wants 60 to 70 % of max_connections, more servers above 75 %, and at
     most 85 %.
 
@@ -79,6 +80,7 @@ def pool_over_server(scene: Scene) -> Iterator[Verdict]:
                 "reserved": held.reserved,
                 "percent": round(held.percent, 1),
                 "parts": [{"database": p.database, "connections": p.connections, "how": p.how} for p in held.parts],
+                "pooled": held.pooled,
                 "direct": [{"name": p.database, "connections": p.connections, "how": p.how} for p in held.direct],
                 "observed": held.facts is not None,
             },
@@ -87,7 +89,7 @@ def pool_over_server(scene: Scene) -> Iterator[Verdict]:
 
 def spelled(held: Demand) -> str:
     """The sum in words."""
-    parts = [f"{p.database} {p.connections} ({p.how})" for p in (*held.parts, *held.direct)]
+    parts = [f"{p.database} {p.connections} ({p.how})" for p in (*held.shares, *held.direct)]
     return " + ".join(parts) + f" = {held.total}" + ("" if held.bounded else ", and more with every user")
 
 

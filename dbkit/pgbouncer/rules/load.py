@@ -37,10 +37,11 @@ from dbkit.pgbouncer.scene import Scene
     """,
 )
 def limits_nearly_reached(scene: Scene) -> Iterator[Verdict]:
-    """Clients or server connections are close to a limit of the pooler.
+    """Clients or server connections are close to a limit of the pooler, a database or a user.
 
     Why: S2 1.4 wants connections at 60 to 70 %, more capacity above 75 % and at most 85 %. Over max_client_conn
-    clients are refused; at max_db_connections the users of a database take connections from each other.
+    clients are refused; at max_db_connections the users of a database take connections from each other; at
+    max_user_connections a user's databases do.
 
     Fix: raise the limit (max_client_conn costs a few kB and a file descriptor each), or find who keeps them: SHOW
     CLIENTS.
@@ -61,6 +62,15 @@ def limits_nearly_reached(scene: Scene) -> Iterator[Verdict]:
         )
         for row in live.databases
     ]
+    # Clients of databases and everything of users are shown from 1.24 on.
+    for row in live.databases:
+        clients, most = number(row, "current_client_connections"), number(row, "max_client_connections")
+        held.append((row.get("name") or "", clients, most, "clients"))
+    for row in live.users:
+        name = f"user {row.get('name')}"
+        servers, clients = number(row, "current_connections"), number(row, "current_client_connections")
+        held.append((name, servers, number(row, "max_user_connections"), "server connections"))
+        held.append((name, clients, number(row, "max_user_client_connections"), "clients"))
     for name, count, limit, what in held:
         share = 100 * count / limit if limit > 0 else 0
         if share > bands.scale:
@@ -71,6 +81,7 @@ def limits_nearly_reached(scene: Scene) -> Iterator[Verdict]:
                 name,
                 severity=Severity.WARN if share > bands.maximum else Severity.INFO,
                 data={"count": count, "limit": limit},
+                key=what,
             )
 
 

@@ -41,8 +41,8 @@ def value_misread(scene: Scene) -> Iterator[Verdict]:
 
     Why: a comment behind a text is part of the text (a reset query of `; nothing` is sent to the server), quotes are
     kept, a leading 0 means octal, unix_socket_mode without one is decimal, a number in a database's line is read up
-    to the first other character (`abc` is 0, and a pool_size of 0 serves nobody), and a tab does not separate two
-    keys.
+    to the first other character (`abc` is 0, and a pool_size of 0 serves nobody), a tab does not separate two keys,
+    and an included folder is an empty file.
 
     Fix: write the value alone.
 
@@ -75,20 +75,23 @@ def value_misread(scene: Scene) -> Iterator[Verdict]:
                 edits=(Edit(name, setting.value),),
                 restart=not setting.parameter.reloads,
             )
-    for database in ini.databases:
-        place = Location(database.file, database.line)
-        for key, (written, taken) in misread(database.given).items():
+    for include, _ in ini.includes:
+        if include.near:
             yield Verdict(
-                f"{key}={written} of database {database.name} is read as {taken}",
-                database.name,
-                location=place,
-                key=key,
+                f"%include {include.message} names {include.near}: it is read as an empty file, whatever is in it",
+                include.message,
+                location=Location(include.file, include.line),
             )
-        for key, value in database.given.items():
+    for what, entry in (*(("database", d) for d in ini.databases), *(("user", u) for u in ini.users)):
+        place = Location(entry.file, entry.line)
+        held = entry.name if what == "database" else f"user {entry.name}"
+        for key, (written, taken) in misread(entry.given).items():
+            yield Verdict(f"{key}={written} of {what} {entry.name} is read as {taken}", held, location=place, key=key)
+        for key, value in entry.given.items():
             if "\t" in value and key != "password":
                 yield Verdict(
-                    f"a tab in the line of database {database.name} became part of {key}: {redact(value)!r}",
-                    database.name,
+                    f"a tab in the line of {what} {entry.name} became part of {key}: {redact(value)!r}",
+                    held,
                     location=place,
                     key=key,
                 )

@@ -57,7 +57,7 @@ def file_rejected(scene: Scene) -> Iterator[Verdict]:
             "" if position < len(ini.problems) else " (the daemon would find this once the mistakes above are mended)"
         )
         yield Verdict(
-            f"{problem.message}{then}{_advice(ini, problem)}",
+            f"{problem.message}{f': {problem.near}' if problem.near else ''}{then}{_advice(ini, problem)}",
             problem.name or ini.path,
             location=Location(problem.file, problem.line or None),
             data={"version": str(ini.version)},
@@ -110,7 +110,7 @@ def _advice(ini: IniFile, problem: Problem) -> str:
             if kind in parameters.CHOICES
             else ""
         )
-    if problem.message.startswith("syntax error in configuration: --"):
+    if problem.near.startswith("--"):
         return " (comments begin with ; or #)"
     return ""
 

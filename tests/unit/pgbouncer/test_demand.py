@@ -39,11 +39,33 @@ BASE = "[pgbouncer]\ndefault_pool_size = 25\nreserve_pool_size = 5\n"
         ("a = host=x pool_size=1 reserve_pool=0", "", {"poolers": {"users": 3}}, 3, True),
         ("a = host=x", "max_user_connections = 10", {"poolers": {"users": 2}}, 20, True),
         ("* = host=x", "", {"poolers": {"users": 1}}, 30, False),
+        # Over several databases a user has max_user_connections once: 2 x 35 instead of 2 x 2 x 30.
+        ("a = host=x\nb = host=x", "max_user_connections = 35", {"poolers": {"users": 2}}, 70, True),
+        ("a = host=x\nb = host=x", "max_user_connections = 90", {"poolers": {"users": 2}}, 120, True),
+        ("a = host=x pool_size=0", "max_user_connections = 40", {"poolers": {"users": 2}}, 80, True),
+        # A forced user's own line: its pool, its limit, and 0 that gives way to the global limit.
+        ("a = host=x user=u\n[users]\nu = pool_size=7 reserve_pool_size=0", "", {}, 7, True),
+        ("a = host=x user=u\nb = host=x user=u\n[users]\nu = max_user_connections=12", "", {}, 12, True),
+        ("a = host=x user=u\n[users]\nu = max_user_connections=0", "max_user_connections = 9", {}, 9, True),
+        ("a = host=x user=u\n[users]\nu = max_user_connections=12", "", {"poolers": {"processes": 3}}, 36, True),
     ],
 )
 def test_a_servers_sum(tmp_path, databases, more, figures, total, bounded):
     (held,) = sums(tmp_path, f"[databases]\n{databases}\n{BASE}{more}\n", **figures).values()
     assert (held.total, held.bounded) == (total, bounded)
+
+
+def test_users_of_auth_file_are_counted_by_name(tmp_path):
+    """app 25 + 5, batch 3 of its own; boss and stats only use the console. With auth_query others may come."""
+    (tmp_path / "users.txt").write_text('"app" "x"\n"batch" "x"\n"boss" "x"\n"stats" "x"\n')
+    text = "[databases]\na = host=x\n[users]\nbatch = pool_size=3 reserve_pool_size=0\n" + BASE
+    text += "auth_file = users.txt\nadmin_users = boss\nstats_users = stats\n"
+    (held,) = sums(tmp_path, text).values()
+    assert (held.total, held.bounded, held.parts[0].how) == (33, True, "30 for app + 3 for batch")
+    (held,) = sums(tmp_path, text + "max_user_connections = 10\n").values()
+    assert (held.total, held.by_user.how) == (13, "10 for app + 3 for batch")
+    (held,) = sums(tmp_path, text + "auth_user = asker\n").values()
+    assert not held.bounded
 
 
 def test_entries_are_put_together_by_host_and_port(tmp_path):
