@@ -20,7 +20,6 @@ import psycopg
 
 from dbkit.ephemeral.account import unprivileged
 from dbkit.ephemeral.postgres import start_postgres
-from dbkit.ephemeral.postgres_binaries import switch
 
 FOLDER = Path(__file__).parent.parent / "dbkit" / "postgres" / "conf" / "parameters"
 CANDIDATES = (
@@ -44,6 +43,18 @@ BUILD_DEPENDENT = {
     "default_toast_compression": {14: ["pglz", "lz4"]},
     "io_method": {18: ["sync", "worker", "io_uring"]},
 }
+# Parameters that security releases brought to every version; a server older than the release refuses them.
+BACKPATCHED: dict[str, tuple[str, dict[str, Any]]] = {
+    "output_plugin_libraries": (
+        "release notes of 15.19 and 18.6",
+        {
+            "kind": "string",
+            "context": "superuser",
+            "boot": "pgoutput, test_decoding",
+            "category": "Replication / Sending Servers",
+        },
+    ),
+}
 QUERY = """
 select
   name, vartype, context, boot_val, unit, min_val, max_val, enumvals, category
@@ -58,6 +69,12 @@ def main() -> None:
         os.environ["DBKIT_POSTGRES_BIN"] = folder
         with start_postgres(sources=("local",)) as server:
             collect(server, Path(folder))
+    for file in FOLDER.glob("*.json"):
+        data = json.loads(file.read_text(encoding="utf-8"))
+        for name, (source, entry) in BACKPATCHED.items():
+            data["parameters"].setdefault(name, {**entry, "source": source})
+        data["parameters"] = dict(sorted(data["parameters"].items()))
+        file.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def collect(server: Any, folder: Path) -> None:
@@ -95,6 +112,7 @@ def complete(name: str, major: int, choices: list[str], entry: dict[str, Any]) -
 
 def hidden(folder: Path, server: Any, name: str, choices: list[str]) -> dict[str, str]:
     found: dict[str, str] = {}
+    account = unprivileged()
     for candidate in (*choices, *CANDIDATES):
         done = subprocess.run(
             [folder / "postgres", "-D", server.directory, "-C", name, "-c", f"{name}={candidate}"],
@@ -102,7 +120,9 @@ def hidden(folder: Path, server: Any, name: str, choices: list[str]) -> dict[str
             text=True,
             check=False,
             cwd="/",
-            **switch(unprivileged()),
+            user=None if account is None else account.uid,
+            group=None if account is None else account.gid,
+            extra_groups=None if account is None else [],
         )
         shown = done.stdout.strip()
         if done.returncode == 0 and shown != candidate:

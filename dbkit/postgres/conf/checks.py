@@ -1,4 +1,4 @@
-"""String parameters whose value the server checks when it reads the file (the check hooks of guc_tables.c).
+"""Values beyond type and range: what the server's own checks take and make of them (the check hooks of guc_tables.c).
 
 Only checks that need no running server are here. A path, a library or a locale that may be missing on the server's
 machine is not judged: the file alone cannot tell.
@@ -7,37 +7,60 @@ machine is not judged: the file alone cannot tell.
 from __future__ import annotations
 
 import re
-import zoneinfo
 from collections.abc import Callable
-from functools import cache
 from typing import Final
 
-from dbkit.postgres.conf.values import InvalidValue
+from dbkit.postgres.conf import standbys
+from dbkit.postgres.conf.encodings import canonical_encoding
+from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical
+from dbkit.postgres.conf.zones import canonical_zone
 
 
-def canonical_string(name: str, value: str, major: int) -> str:
-    """What pg_settings would show for a string value. Raises InvalidValue where the server would refuse it."""
-    check = _CHECKS.get(name.lower())
-    return check(name, value, major) if check else value
+def shown(parameter: Parameter, value: str, major: int) -> str:
+    """What pg_settings would show for a value in a file. Raises InvalidValue where the server would refuse it."""
+    if parameter.kind == "string":
+        check = _CHECKS.get(parameter.name.lower())
+        return check(parameter.name, value, major) if check else value
+    taken = canonical(parameter, value)
+    refusal = _REFUSALS.get(parameter.name.lower())
+    if refusal is not None and not refusal[0](taken):
+        what = "" if parameter.kind == "bool" else f'invalid value for parameter "{parameter.name}": {taken}. '
+        raise InvalidValue(f"{what}{refusal[1].format(name=parameter.name)}")
+    least = {"wal_buffers": 4, "autovacuum_work_mem": 1024 if major <= 16 else 64}.get(parameter.name)
+    return str(least) if least is not None and 0 <= int(taken) < least else taken  # -1 is the server's own choice
 
 
 def split_identifiers(value: str, name: str) -> list[str]:
     """A comma-separated list by SplitIdentifierString: quoted parts keep case and commas, others are folded."""
-    if not value.strip():
-        return []
     parts: list[str] = []
-    rest = value.strip()
+    rest = value.strip(_BLANKS)
+    if not rest:
+        return parts
     while True:
-        match = re.match(r'"((?:[^"]|"")*)"|([^\s,"]+)', rest)
+        match = _IDENTIFIER.match(rest)
         if match is None:
             raise InvalidValue(f'invalid value for parameter "{name}": "{value}". List syntax is invalid.')
         parts.append(match[1].replace('""', '"') if match[1] is not None else match[2].lower())
-        rest = rest[match.end() :].lstrip()
+        rest = rest[match.end() :].lstrip(_BLANKS)
         if not rest:
             return parts
         if not rest.startswith(","):
             raise InvalidValue(f'invalid value for parameter "{name}": "{value}". List syntax is invalid.')
-        rest = rest[1:].lstrip()
+        rest = rest[1:].lstrip(_BLANKS)
+
+
+_BLANKS: Final = " \t\n\r\f\v"
+_IDENTIFIER: Final = re.compile(rf'"((?:[^"]|"")*)"|([^"{_BLANKS},][^{_BLANKS},]*)', re.DOTALL)
+
+
+def _list(name: str, value: str, _major: int) -> str:
+    split_identifiers(value, name)
+    return value
+
+
+def _slots(name: str, value: str, _major: int) -> str:
+    standbys.slots(name, value, split_identifiers(value, name))
+    return value
 
 
 def _words(allowed: Callable[[int], tuple[str, ...]]) -> Callable[[str, str, int], str]:
@@ -52,7 +75,7 @@ def _words(allowed: Callable[[int], tuple[str, ...]]) -> Callable[[str, str, int
 
 def _log_connections(name: str, value: str, major: int) -> str:
     """A boolean until 17; from 18 on a list of aspects, with the old booleans kept as they are written."""
-    if value.lower() in ("on", "off", "true", "false", "yes", "no", "1", "0", ""):
+    if value.strip(_BLANKS).lower() in ("on", "off", "true", "false", "yes", "no", "1", "0", ""):
         return value
     return _words(lambda _: ("receipt", "authentication", "authorization", "setup_durations", "all"))(
         name, value, major
@@ -93,27 +116,64 @@ def _clean_ascii(_name: str, value: str, major: int) -> str:
     return shown
 
 
-@cache
-def _zones() -> dict[str, str]:
-    return {name.lower(): name for name in zoneinfo.available_timezones()}
-
-
-# A POSIX zone: letters (or anything in <>), then an offset, then perhaps a summer-time part.
-_POSIX_ZONE: Final = re.compile(
-    r"(?:[A-Za-z]{3,}|<[^>]+>)[-+]?\d{1,3}(?::\d{1,2}){0,2}(?:(?:[A-Za-z]{3,}|<[^>]+>).*)?", re.ASCII
-)
-_OFFSET: Final = re.compile(r"[-+]?\d{1,2}(?:\.\d+)?|[-+]?\d{1,2}:\d{2}(?::\d{2})?", re.ASCII)
-
-
 def _zone(name: str, value: str, _major: int) -> str:
-    zone = _zones().get(value.lower())
-    if zone is not None:
-        return zone
-    blind = not _zones()  # a machine without zone data cannot judge
-    if blind or _POSIX_ZONE.fullmatch(value) or (name.lower() == "timezone" and _OFFSET.fullmatch(value)):
-        return value
+    return canonical_zone(name, value)
+
+
+def _abbreviations(name: str, value: str, _major: int) -> str:
+    """The name of a file beside the server's programs: letters only, and one of those that come with it."""
+    if value not in (*"Default Australia India".split(), *(f"{place}.txt" for place in _PLACES)):
+        raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
+    return value
+
+
+_PLACES: Final = "Africa America Antarctica Asia Atlantic Australia Etc Europe Indian Pacific".split()
+
+
+def _functions(name: str, value: str, _major: int) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z_, \n\t]*", value):
+        raise InvalidValue(f'invalid value for parameter "{name}": "{value}". Invalid character')
+    return value
+
+
+def _filled(name: str, value: str, _major: int) -> str:
+    if not value:
+        raise InvalidValue(f'invalid value for parameter "{name}": "{value}". {name} cannot be empty.')
+    return value
+
+
+def _role(name: str, value: str, _major: int) -> str:
+    if value != "none":  # when the file is read there is no catalogue to look a name up in
+        raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
+    return value
+
+
+def _nobody(name: str, value: str, _major: int) -> str:
     raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
 
+
+def _multiple(value: str) -> bool:
+    return int(value) % 16 == 0
+
+
+_SIXTEENS: Final = (_multiple, '"{name}" must be a multiple of 16.')
+_REFUSALS: Final[dict[str, tuple[Callable[[str], bool], str]]] = {
+    "commit_timestamp_buffers": _SIXTEENS,
+    "multixact_member_buffers": _SIXTEENS,
+    "multixact_offset_buffers": _SIXTEENS,
+    "notify_buffers": _SIXTEENS,
+    "serializable_buffers": _SIXTEENS,
+    "subtransaction_buffers": _SIXTEENS,
+    "transaction_buffers": _SIXTEENS,
+    "io_max_concurrency": (lambda value: value != "0", "Only -1 or values bigger than 0 are valid."),
+    "vacuum_buffer_usage_limit": (
+        lambda value: value == "0" or int(value) >= 128,
+        '"{name}" must be 0 or between 128 kB and 16777216 kB.',
+    ),
+    "default_with_oids": (lambda value: value == "off", "tables declared WITH OIDS are not supported"),
+    "bonjour": (lambda value: value == "off", "Bonjour is not supported by this build"),  # only on macOS it is
+}
+"""Numbers and switches that type and range allow and the server still refuses."""
 
 _CHECKS: Final[dict[str, Callable[[str, str, int], str]]] = {
     "datestyle": _date_style,
@@ -124,6 +184,28 @@ _CHECKS: Final[dict[str, Callable[[str, str, int], str]]] = {
     "restrict_nonsystem_relation_kind": _words(lambda _: ("view", "foreign-table")),
     "debug_io_direct": _words(lambda _: ("data", "wal", "wal_init")),
     "log_connections": _log_connections,
+    "client_encoding": canonical_encoding,
+    "search_path": _list,
+    "temp_tablespaces": _list,
+    "output_plugin_libraries": _list,
+    "synchronized_standby_slots": _slots,
+    "synchronous_standby_names": standbys.synchronous,
+    "primary_slot_name": standbys.slot,
+    "recovery_target": standbys.recovery_target,
+    "recovery_target_lsn": standbys.recovery_lsn,
+    "recovery_target_name": standbys.recovery_name,
+    "recovery_target_time": standbys.recovery_time,
+    "recovery_target_timeline": standbys.recovery_number,
+    "recovery_target_xid": standbys.recovery_number,
+    "timezone_abbreviations": _abbreviations,
+    "backtrace_functions": _functions,
+    "default_table_access_method": _filled,
+    "lc_messages": _filled,
+    "wal_consistency_checking": _words(
+        lambda _: tuple("all heap2 heap btree hash gin gist sequence spgist brin generic".split())
+    ),
+    "role": _role,
+    "session_authorization": _nobody,
     "application_name": _clean_ascii,
     "cluster_name": _clean_ascii,
 }

@@ -123,7 +123,9 @@ def unquote(token: bytes) -> bytes:
             return bytes([int(escaped, 8) & 0xFF])
         return _ESCAPES.get(escaped, escaped)
 
-    return _ESCAPED.sub(resolve, token[1:-1]).partition(b"\0")[0]  # a C string ends there
+    # A C string ends at a NUL, and the server takes the last character before it for the closing quote.
+    inner = token.partition(b"\0")[0][1:-1]
+    return _ESCAPED.sub(resolve, inner).partition(b"\0")[0]
 
 
 def _text(raw: bytes) -> str:

@@ -21,8 +21,18 @@ _OLD_NAMES: Final = (
     ("force_parallel_mode", "debug_parallel_query", range(16, 18)),
     ("ssl_ecdh_curve", "ssl_groups", range(18, 19)),
 )
-# Parameters that exist but may not stand in a file (GUC_DISALLOW_IN_FILE, guc_tables.c).
-NOT_IN_FILE: Final = frozenset({"config_file", "role", "session_authorization", "seed", "is_superuser"})
+# Parameters no pg_settings lists (GUC_NO_SHOW_ALL, guc_tables.c): a file may still set them, or not.
+_UNLISTED: Final = {
+    held.name: held
+    for held in (
+        Parameter("default_with_oids", "bool", "user", "off"),
+        Parameter("ssl_renegotiation_limit", "integer", "user", "0", unit="kB", minimum=0, maximum=0),
+        Parameter("seed", "real", "user", "0", minimum=-1, maximum=1),
+        Parameter("role", "string", "user", "none"),
+        Parameter("session_authorization", "string", "user", None),
+        Parameter("is_superuser", "bool", "internal", "off"),
+    )
+}
 
 
 @cache
@@ -44,7 +54,7 @@ def find(name: str, major: int) -> Parameter | None:
     for old, new, versions in _OLD_NAMES:
         if lowered == old and major in versions:
             return held[new]
-    return held.get(lowered)
+    return held.get(lowered) or _UNLISTED.get(lowered)
 
 
 def _parameter(name: str, entry: dict[str, Any]) -> Parameter:

@@ -16,9 +16,9 @@ from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.checks import canonical_string
+from dbkit.postgres.conf.checks import shown
 from dbkit.postgres.conf.lexer import Entry, read
-from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical
+from dbkit.postgres.conf.values import InvalidValue, Parameter
 
 MAX_DEPTH: Final = 10
 UNKNOWN: Final = "unrecognized configuration parameter"
@@ -44,6 +44,8 @@ class Setting:
     value: str | None = None
     """What pg_settings would show, in the base unit; None when the value is not taken."""
     error: str | None = None
+    beyond: bool = False
+    """It stands after a syntax error of its file, where pg_file_settings and a reload stop reading; a start goes on."""
 
     @property
     def custom(self) -> bool:
@@ -59,6 +61,8 @@ class Problem:
     line: int
     message: str
     name: str | None = None
+    beyond: bool = False
+    """It stands after another syntax error of its file: a start says both, a reload only the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +101,12 @@ class ConfFile:
 
     def value(self, name: str) -> str | None:
         """The value in force for a parameter: the file's, or the version's default."""
-        held = self.effective.get(name.lower())
-        if held is not None and held.value is not None:
-            return held.value
         parameter = parameters.find(name, self.major)
-        return parameter.boot if parameter else None
+        if parameter is None:
+            held = self.effective.get(name.lower())
+            return held.value if held is not None else None
+        taken = [s.value for s in self.settings if s.value is not None and s.parameter == parameter]
+        return taken[-1] if taken else parameter.boot
 
 
 @dataclass
@@ -124,10 +129,10 @@ def read_file(
     """
     parameters.load(major)
     reading = _Reading(major, overlay=overlay or {})
-    _read(reading, path, _content(reading, path), depth=0, chain=())
+    _read(reading, path, _content(reading, path), depth=0)
     auto = auto_conf or path.parent / "postgresql.auto.conf"
     if auto.name != path.name and auto.is_file():
-        _read(reading, auto, _content(reading, auto), depth=0, chain=())
+        _read(reading, auto, _content(reading, auto), depth=0)
     settings, refused = _judge(_mark_dead(reading.settings), major)
     unknown = [p for p in refused if p.message.startswith(UNKNOWN)]
     stages = (reading.problems, unknown, [p for p in refused if p not in unknown])
@@ -154,78 +159,86 @@ def _content(reading: _Reading, path: Path) -> bytes:
     return content
 
 
-def _read(reading: _Reading, path: Path, content: bytes, *, depth: int, chain: tuple[Path, ...]) -> None:
+def _read(reading: _Reading, path: Path, content: bytes, *, depth: int) -> bool:
+    """Take in one file and what it includes; whether all of it was without fault."""
     reading.contents[str(path)] = content
     entries, syntax = read(content)
-    reading.problems += [Problem(str(path), s.line, s.message) for s in syntax]
+    end = syntax[0].line if syntax else len(content)
+    clean = not syntax
+    reading.problems += [Problem(str(path), s.line, s.message, beyond=s.line > end) for s in syntax]
     for entry in entries:
         directive = entry.name.lower()
+        found = len(reading.settings), len(reading.problems)
         if directive == "include_dir":
-            _directory(reading, path, entry, depth, (*chain, path))
+            clean &= _directory(reading, path, entry, depth)
         elif directive in ("include", "include_if_exists"):
-            _include(reading, path, entry, depth, (*chain, path), strict=directive == "include")
+            clean &= _include(reading, path, entry, depth, strict=directive == "include")
         else:
             parameter = parameters.find(entry.name, reading.major)
             reading.settings.append(Setting(entry.name, entry.value, str(path), entry.line, parameter))
+        if entry.line > end:
+            reading.settings[found[0] :] = [replace(s, beyond=True) for s in reading.settings[found[0] :]]
+            reading.problems[found[1] :] = [replace(p, beyond=True) for p in reading.problems[found[1] :]]
+    return clean
 
 
-def _include(reading: _Reading, path: Path, entry: Entry, depth: int, chain: tuple[Path, ...], *, strict: bool) -> None:
-    def problem(message: str) -> None:
+def _include(reading: _Reading, path: Path, entry: Entry, depth: int, *, strict: bool) -> bool:
+    def problem(message: str) -> bool:
         reading.problems.append(Problem(str(path), entry.line, message))
+        return False
 
     if not entry.value.strip(" \t\n\v\f\r"):
-        problem(f'empty configuration file name: "{entry.value}"')
-        return
+        return problem(f'empty configuration file name: "{entry.value}"')
     target = _beside(path, entry.value)
     if depth >= MAX_DEPTH:
-        problem(f'could not open configuration file "{target}": maximum nesting depth exceeded')
-    elif target.absolute() == path.absolute():
-        problem(f'configuration file recursion in "{path}"')
-    elif not target.is_file():
+        return problem(f'could not open configuration file "{target}": maximum nesting depth exceeded')
+    if target.absolute() == path.absolute():
+        return problem(f'configuration file recursion in "{path}"')
+    if target.is_dir():
+        return problem(f'could not read file "{target}": it is a folder')
+    if not target.is_file():
         if strict:
-            problem(f'could not open file "{target}"')
-        else:
-            reading.notes.append(Problem(str(path), entry.line, f'skipping missing configuration file "{target}"'))
-    else:
-        _nested(reading, target, problem, depth, chain)
+            return problem(f'could not open file "{target}"')
+        reading.notes.append(Problem(str(path), entry.line, f'skipping missing configuration file "{target}"'))
+        return True
+    return _nested(reading, target, problem, depth)
 
 
-def _directory(reading: _Reading, path: Path, entry: Entry, depth: int, chain: tuple[Path, ...]) -> None:
-    def problem(message: str) -> None:
+def _directory(reading: _Reading, path: Path, entry: Entry, depth: int) -> bool:
+    """The files of a folder in byte order, up to the first with a fault in it: there the server leaves the folder."""
+
+    def problem(message: str) -> bool:
         reading.problems.append(Problem(str(path), entry.line, message))
+        return False
 
     if not entry.value.strip(" \t\n\v\f\r"):
-        problem(f'empty configuration directory name: "{entry.value}"')
-        return
+        return problem(f'empty configuration directory name: "{entry.value}"')
     folder = _beside(path, entry.value)
     try:
         names = sorted(os.fsencode(held.name) for held in folder.iterdir())
     except OSError:
-        problem(f'could not open directory "{folder}"')
-        return
+        return problem(f'could not open directory "{folder}"')
     for raw in names:
         name = os.fsdecode(raw)
         if name.startswith(".") or len(name) < 6 or not name.endswith(".conf") or (folder / name).is_dir():
             continue
-        if depth + 1 >= MAX_DEPTH:
-            problem(f'could not open configuration file "{folder / name}": maximum nesting depth exceeded')
-            return
-        _nested(reading, folder / name, problem, depth + 1, chain)
+        if depth >= MAX_DEPTH:
+            return problem(f'could not open configuration file "{folder / name}": maximum nesting depth exceeded')
+        if not _nested(reading, folder / name, problem, depth):
+            return False
+    return True
 
 
-def _nested(
-    reading: _Reading, target: Path, problem: Callable[[str], None], depth: int, chain: tuple[Path, ...]
-) -> None:
+def _nested(reading: _Reading, target: Path, problem: Callable[[str], bool], depth: int) -> bool:
     try:
         content = _content(reading, target)
     except UsageError as error:
-        problem(f'could not open file "{target}": {error.why or error.what}')
-        return
-    _read(reading, target, content, depth=depth + 1, chain=chain)
+        return problem(f'could not open file "{target}": {error.why or error.what}')
+    return _read(reading, target, content, depth=depth + 1)
 
 
 def _beside(path: Path, value: str) -> Path:
-    return path.parent / value  # an absolute value stands for itself
+    return Path(os.path.normpath(path.parent / value))  # an absolute value stands for itself
 
 
 def _mark_dead(settings: list[Setting]) -> list[Setting]:
@@ -259,12 +272,10 @@ def _value(setting: Setting, major: int) -> tuple[str | None, str | None]:
         if setting.custom:
             return setting.raw, None
         return None, f'{UNKNOWN} "{setting.name}"'
-    if parameter.context == "internal" or parameter.name.lower() in parameters.NOT_IN_FILE:
+    if parameter.context == "internal":
         return None, f'parameter "{parameter.name}" cannot be changed'
     try:
-        if parameter.kind == "string":
-            return canonical_string(parameter.name, setting.raw, major), None
-        return canonical(parameter, setting.raw), None
+        return shown(parameter, setting.raw, major), None
     except InvalidValue as error:
         return None, str(error)
 

@@ -136,14 +136,21 @@ def _leading_integer(value: str) -> tuple[float | int | None, str]:
 
 
 def _leading_float(value: str, parameter: Parameter) -> tuple[float, str]:
-    """C's strtod."""
+    found = number_at_start(value)
+    if found is None:
+        raise InvalidValue(_invalid(parameter, value))
+    return found
+
+
+def number_at_start(value: str) -> tuple[float, str] | None:
+    """C's strtod: the number a text begins with and what follows it; None when there is none, or it is too large."""
     match = _FLOAT.match(value)
     if match is None:
-        raise InvalidValue(_invalid(parameter, value))
+        return None
     text = match.group().strip()
     number = float.fromhex(text) if match["hex"] else float(text)
     if math.isnan(number) or (math.isinf(number) and not match["word"]):
-        raise InvalidValue(_invalid(parameter, value))
+        return None
     return number, value[match.end() :]
 
 

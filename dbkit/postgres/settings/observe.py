@@ -16,8 +16,8 @@ from psycopg import errors
 from dbkit import assets
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.checks import canonical_string
-from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical
+from dbkit.postgres.conf.checks import shown
+from dbkit.postgres.conf.values import InvalidValue, Parameter
 from dbkit.postgres.connect import Connection, Server, fetch
 from dbkit.postgres.settings.documents import Wanted
 from dbkit.postgres.settings.scene import Held, Override, Row, Scene, Size
@@ -145,17 +145,15 @@ def _behind(row: Row, entry: Row | None, *, overridden: bool, files_seen: bool) 
 
 
 def _own(parameter: Parameter, value: str, entry: Row | None, major: int) -> Held:
-    shown = _canonical(parameter, value, major)
+    taken = _canonical(parameter, value, major)
     if entry is None:
-        return Held(parameter, shown)
-    return Held(parameter, shown, "configuration file", entry["sourcefile"], entry["sourceline"])
+        return Held(parameter, taken)
+    return Held(parameter, taken, "configuration file", entry["sourcefile"], entry["sourceline"])
 
 
 def _canonical(parameter: Parameter, value: str, major: int) -> str:
     try:
-        if parameter.kind == "string":
-            return canonical_string(parameter.name, value, major)
-        return canonical(parameter, value)
+        return shown(parameter, value, major)
     except InvalidValue:
         return value
 
@@ -164,8 +162,8 @@ def _override(row: Row, held: Mapping[str, Held], major: int) -> Override:
     known = parameters.load(major).get(row["name"].lower())
     here = held.get(row["name"].lower())
     parameter = here.parameter if here else known
-    shown = _canonical(parameter, row["value"], major) if parameter else ""
-    return Override(row["role"], row["database"], row["name"], row["value"], parameter, shown)
+    taken = _canonical(parameter, row["value"], major) if parameter else ""
+    return Override(row["role"], row["database"], row["name"], row["value"], parameter, taken)
 
 
 def as_data(scene: Scene) -> dict[str, Any]:

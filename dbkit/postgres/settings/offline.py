@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +90,10 @@ def scene_of(
 
 def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
     """The file as DESIGN.md 3 has it in the JSON report, and beyond it what a start or a reload would do."""
-    counts = conf.occurrences()
+    read = [s for s in conf.settings if not s.beyond]
+    counts = Counter(s.name.lower() for s in read)
+    # As pg_file_settings has them; a name that is only behind a syntax error is shown as a mended file would have it.
+    held = conf.effective | {s.name.lower(): s for s in read}
     stops = [message for _, message in start.failures(scene)] if conf.loads else []
     return {
         "path": conf.path,
@@ -98,11 +102,11 @@ def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
         "loads": conf.loads,
         "starts": conf.loads and not stops,
         "restart": list(start.restart_names(conf)),
-        "entries": len(conf.settings),
-        "errors": [_problem(p) for p in conf.problems],
-        "further": [_problem(p) for p in conf.further],
+        "entries": sum(not s.beyond for s in conf.settings),
+        "errors": [_problem(p) for p in conf.problems if not p.beyond],
+        "further": [_problem(p) for p in (*(p for p in conf.problems if p.beyond), *conf.further)],
         "notes": [_problem(p) for p in conf.notes],
-        "settings": {printable(name): _setting(s, counts[name]) for name, s in conf.effective.items()},
+        "settings": {printable(name): _setting(s, counts[name]) for name, s in held.items()},
     }
 
 

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from typing import Final
 
 from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.checks import canonical_string, split_identifiers
+from dbkit.postgres.conf.checks import shown, split_identifiers
 from dbkit.postgres.conf.reader import ConfFile
-from dbkit.postgres.conf.values import InvalidValue, canonical
+from dbkit.postgres.conf.values import InvalidValue
 from dbkit.postgres.settings.scene import Scene, Unseen
 
 SEGMENT: Final = 16
@@ -94,10 +94,7 @@ def upgrade(scene: Scene, to: int) -> Iterator[tuple[str, str]]:
             yield name, f"PostgreSQL {to} has no {name} and does not start with it; it has {instead}"
             continue
         try:
-            if parameter.kind == "string":
-                canonical_string(parameter.name, raw, to)
-            else:
-                canonical(parameter, raw)
+            shown(parameter, raw, to)
         except InvalidValue as error:
             yield name, f"PostgreSQL {to} refuses {name} = {raw} and does not start: {error}"
 

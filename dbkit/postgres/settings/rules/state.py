@@ -111,12 +111,12 @@ def not_loaded(scene: Scene) -> Verdicts:
 
 
 def _same(value: str, raw: str, name: str, scene: Scene) -> bool:
-    from dbkit.postgres.conf.checks import canonical_string
-    from dbkit.postgres.conf.values import InvalidValue, canonical
+    from dbkit.postgres.conf.checks import shown
+    from dbkit.postgres.conf.values import InvalidValue
 
     parameter = scene.held[name.lower()].parameter
     try:
-        said = canonical_string(name, raw, scene.major) if parameter.kind == "string" else canonical(parameter, raw)
+        said = shown(parameter, raw, scene.major)
     except InvalidValue:
         return True
     if parameter.kind in ("integer", "real"):
