@@ -76,10 +76,25 @@ def main() -> None:
             raise
         from dbkit.secrets import redact
 
+        known = _of_server(error)
+        if known is not None:
+            print("\n".join(known.lines()), file=sys.stderr)
+            sys.exit(known.exit_code)
         kind = type(error).__name__
         print(f"error: dbkit met something it does not know: {kind}: {redact(str(error))}", file=sys.stderr)
         print("hint: run it again with --debug and report the traceback", file=sys.stderr)
         sys.exit(EXIT_BROKEN)
+
+
+def _of_server(error: Exception) -> DbkitError | None:
+    """What an error of PostgreSQL means that no command has met: above all a connection lost between two looks."""
+    psycopg: Any = sys.modules.get("psycopg")
+    if psycopg is None or not isinstance(error, psycopg.Error):
+        return None
+    from dbkit.postgres.connect import explain
+
+    met: Any = error
+    return explain(met, "the server ended or refused what this command asked of it")
 
 
 def _usage(error: TyperException) -> None:

@@ -146,7 +146,7 @@ def explain(error: psycopg.Error, what: str, *, hint: str | None = None) -> Dbki
     why = f"{_reason(error)}{state}"
     if isinstance(error, errors.InsufficientPrivilege):
         return Unreachable(what, why=why, hint=hint or "`dbkit doctor` lists missing rights, each with its GRANT")
-    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+    if lost(error):
         return Unreachable(what, why=why, hint=hint or "the connection was lost: run the same command again")
     known = {
         "55P03": "a lock did not come free in time: `dbkit doctor` names who holds it",
@@ -156,6 +156,12 @@ def explain(error: psycopg.Error, what: str, *, hint: str | None = None) -> Dbki
         "53100": "the disk is full: free space and run the same command again",
     }
     return DbkitError(what, why=why, hint=hint or known.get(error.sqlstate or ""))
+
+
+def lost(error: psycopg.Error) -> bool:
+    """Whether the session is gone: the connection broke, or the server ended it or is not up."""
+    state = error.sqlstate or ""
+    return state.startswith(("08", "57P")) or (not state and isinstance(error, psycopg.OperationalError))
 
 
 def _reason(error: psycopg.Error) -> str:

@@ -9,7 +9,7 @@ from psycopg import errors, sql
 
 from dbkit import assets
 from dbkit.errors import Broken, DbkitError, Refused, Stopped
-from dbkit.postgres.connect import Connection, explain, fetch
+from dbkit.postgres.connect import Connection, explain, fetch, lost
 from dbkit.secrets import redact
 
 COUNT_TIMEOUT: Final = "30s"
@@ -49,7 +49,7 @@ def of_build(error: psycopg.Error, what: str, reason: str = "") -> DbkitError:
         why = f"{why}; {redact(error.diag.message_detail)}"
     if state in _STOPPED:
         return Stopped(said.what, why=why, hint=_STOPPED[state])
-    if state.startswith(("08", "57P")) or (not state and isinstance(error, psycopg.OperationalError)):
+    if lost(error):
         return Stopped("the connection to the server was lost", why=why, hint=AGAIN)
     if isinstance(error, errors.InsufficientPrivilege):
         return Stopped(said.what, why=why, hint=f"grant it again ({said.hint}), then run the same command again")

@@ -18,7 +18,7 @@ from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, TargetInfo
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
-from dbkit.postgres.migrate import backup, gate, revisions
+from dbkit.postgres.migrate import backup, gate, revisions, rollback_moves
 from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
@@ -26,7 +26,7 @@ from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
 from dbkit.postgres.migrate.executor.session import Fill
 from dbkit.postgres.migrate.executor.units import Sentence
-from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
+from dbkit.postgres.migrate.revisions import DOWN, UP, Environment
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 
@@ -78,7 +78,7 @@ def rollback(target: Target, environment: Environment, options: Options, progres
     """Take back one change, or without a name all that the last deploy did."""
     with connect(target, purpose="migrate") as connection:
         found = prepared(connection, target)
-        moves = due_back(connection, environment, options.change)
+        moves = rollback_moves.due_back(connection, environment, options.change)
         options.knobs.fill = _refill(connection, target, moves, progress)
         return _carry_out("rollback", connection, found, target, environment, moves, options, progress)
 
@@ -182,57 +182,6 @@ def refuse_unready(connection: Connection, change: Change, options: Options) -> 
         raise Refused(f"the gate of {change.id} is closed", why=told, hint=f"{blocked[0].hint}; or {words}")
 
 
-def due_back(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
-    """The way back, newest first. Raises Refused where there is none."""
-    heads = revisions.heads(connection, environment)
-    applied = environment.ancestors(heads)
-    if name is not None:
-        change = standing.one(connection, environment, name)
-        moves = _back_of(environment, change)
-    else:
-        moves = _last_deploy(connection, environment, applied)
-    going = {m.revision.id for m in moves}
-    for move in moves:
-        final = (move.revision.change or {}).get("final")
-        if final and move.revision.id in applied:
-            raise Refused(f"revision {move.revision.id} cannot be rolled back", why=str(final))
-        above = [r for r in environment.revisions if r.id in applied - going and move.revision.id in r.after]
-        if above and move.revision.id in applied:
-            raise Refused(
-                f"revision {move.revision.id} cannot be rolled back",
-                why=f"revision {above[0].id} ({above[0].doc.splitlines()[0]}) was applied after it",
-                hint="roll that one back first",
-            )
-    return moves
-
-
-def _back_of(environment: Environment, change: Change) -> list[Move]:
-    if change.phase is Phase.NEW:
-        return []
-    if change.phase is Phase.CONTRACTED and change.contract:
-        return [Move(environment[change.contract], DOWN)]
-    clears = (change.contract,) if change.contract else ()
-    return [Move(environment[change.expand], DOWN, clears)]
-
-
-def _last_deploy(connection: Connection, environment: Environment, applied: frozenset[str]) -> list[Move]:
-    """What the newest run that went upwards did and is still there."""
-    for record in PostgresStore(connection).records():
-        if record.kind != "migrate":
-            continue
-        names = [str(m["revision"]) for m in record.spec.get("moves", []) if m["direction"] == UP]
-        begun = [r for r in environment.revisions if r.id in names]
-        found = [r for r in begun if r.id in applied or _is_begun(connection, r)]
-        if found:
-            return [Move(r, DOWN) for r in reversed(found)]
-    raise Refused("there is no deploy to roll back", why="no run of `dbkit migrate` is recorded in this database")
-
-
-def _is_begun(connection: Connection, revision: Revision) -> bool:
-    query = "select 1 from dbkit.migration_part where revision = %s limit 1"
-    return connection.execute(query, [revision.id]).fetchone() is not None
-
-
 def _carry_out(
     command: str, connection: Connection, found: Server, target: Target, environment: Environment,
     moves: Sequence[Move], options: Options, progress: Progress,
@@ -243,6 +192,8 @@ def _carry_out(
     done, record, error = _run(connection, target, environment, moves, options, progress)
     if isinstance(error, Refused) and any(d.outcome == "done" for d in done):
         error = Broken(error.what, why=error.why, hint=error.hint)  # a refusal would say that nothing was changed
+    if isinstance(error, Unreachable) and any(d.outcome == "done" for d in done):
+        error = Stopped(error.what, why=error.why, hint=error.hint)
     if error is not None and command == "expand" and options.undo_failed and isinstance(error, Broken):
         error = _undo(connection, target, environment, moves, done, options, progress, error)
     seconds = time.monotonic() - began
@@ -306,22 +257,24 @@ def _report(
     passed: list[Passed] = []
     touched = list(dict.fromkeys(d.revision for d in done))
     try:
-        for change in standing.changes(connection, environment):
-            if not {change.expand, change.contract} & set(touched):
-                continue
-            wrong = proof.missing(connection, change)
-            findings += [_finding(w, target, change) for w in wrong]
-            if not wrong:
-                passed.append(
-                    Passed("migrate.change", target.name, f"{change.id} is {change.phase.value}, as it should be")
-                )
+        with connection.transaction():  # one moment: another runner may move the change on as soon as this one is done
+            connection.execute("set transaction isolation level repeatable read, read only")
+            for change in standing.changes(connection, environment):
+                if not {change.expand, change.contract} & set(touched):
+                    continue
+                wrong = proof.missing(connection, change)
+                findings += [_finding(w, target, change) for w in wrong]
+                if not wrong:
+                    told = f"{change.id} is {change.phase.value}, as it should be"
+                    passed.append(Passed("migrate.change", target.name, told))
     except (psycopg.Error, Unreachable):
         connection.close()  # lost: what the run itself knows is told all the same
     if done:
         waited = f"others waited {format_seconds(options.knobs.budget.longest)} at the most"
         passed.append(Passed("migrate.change", target.name, f"{command} took {format_seconds(seconds)}; {waited}"))
     else:
-        passed.append(Passed("migrate.change", target.name, "nothing is due"))
+        told = "nothing is due" if command != "rollback" else "there was nothing left to take back"
+        passed.append(Passed("migrate.change", target.name, told))
     statements: list[Json] = [d.data() for d in done]
     budget = options.knobs.budget
     extra: dict[str, Json] = {

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from dbkit.errors import DbkitError, Refused, Stopped
+from dbkit.errors import DbkitError, Refused, Stopped, Unreachable
 from dbkit.exhibits import Table
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Fix, Json, Passed, Report, Severity, TargetInfo
@@ -65,6 +65,8 @@ def fill(
             if not seen:
                 raise
             error = raised
+            if isinstance(raised, Unreachable) and job.shared.batches:  # exit 3 would say that nothing was changed
+                error = Stopped(raised.what, why=raised.why, hint=raised.hint)
         except psycopg.OperationalError as raised:
             shown = explain(raised, "the connection to the server was lost")
             error = Stopped(shown.what, why=shown.why, hint="run the same command again: what was committed stays")
