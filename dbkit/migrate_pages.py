@@ -31,14 +31,15 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
   add-check         TABLE CONDITION [--name NAME]
   add-enum-value    TYPE VALUE [--before VALUE | --after VALUE]           the way back leaves the value in the type, and
                                                                           is refused while anything holds it
+  enum-to-text      TABLE.COLUMN [--name NEW_NAME]                        a check holds the values; where text sorts
+                                                                          otherwise, --accept ordering
   drop-column       TABLE.COLUMN
   drop-table        TABLE
   split-column      TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR
   merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
 
-Not yet covered: partitioning a table, an enum replaced by text, generated columns, exclusion constraints, moving a
-column to another table.
+Not yet covered: partitioning a table, generated columns, exclusion constraints, moving a column to another table.
 
 Renaming by a view. A column of a primary key, unique or exclusion constraint, unique index, foreign key that points at
 it, partition key or identity stays one column: two unique indexes would make upserts by one name fail on the other.

@@ -41,7 +41,7 @@ select
   (
     select coalesce(jsonb_agg(distinct jsonb_build_object(
       'schema', cn.nspname, 'table', c.relname, 'column', a.attname, 'type', format_type(a.atttypid, a.atttypmod),
-      'default', pg_get_expr(x.adbin, x.adrelid), 'listed', coalesce(p.partstrat = 'l' and a.attnum = any (p.partattrs), false)
+      'default', pg_get_expr(x.adbin, x.adrelid), 'divides', coalesce(a.attnum = any (p.partattrs), false)
     )), '[]')
     from users u
     join pg_catalog.pg_class c on c.oid = u.objid and c.relkind in ('r', 'p', 'f') and not c.relispartition

@@ -2,6 +2,7 @@
 
 import re
 
+import psycopg
 import pytest
 
 from dbkit.errors import DbkitError, Refused
@@ -45,7 +46,7 @@ def test_a_value_is_refused_with_reasons(place):
 def test_what_knows_the_values_is_named(place):
     place.run(MOODS)
     notes = "\n".join(place.design("add-enum-value", "mood", "x").notes)
-    for name in ("public.t.m", "public.t.ms", "public.t.d", "partitioned by lists of m", "view public.v", "public.f("):
+    for name in ("public.t.m", "public.t.ms", "public.t.d", "partitioned by m", "view public.v", "public.f("):
         assert name in notes, notes
 
 
@@ -77,3 +78,72 @@ def test_a_type_with_an_odd_name(place):
     place.new("add-enum-value", '"Odd ""type"', "b")
     place.done("expand")
     place.done("rollback")
+
+
+@pytest.mark.pg(18)
+def test_an_enum_is_kept_with_reasons(place):
+    place.run(
+        MOODS
+        + """
+        create table p (m mood primary key);
+        create table c (m mood references p, w mood) partition by list (w);
+        create function takes(mood) returns bool language sql immutable as 'select true';
+        alter table t add check (takes(m)), add w mood check (w < 'ok');
+        create index by_w on t (w) where takes(w);
+        create function nothing() returns trigger language plpgsql as 'begin return new; end';
+        create trigger tells before update on t for each row when (new.w = 'ok') execute function nothing();
+        """
+    )
+    for where, more, wanted in (
+        ("t.id", {}, "2: .*public.t.id is integer, not an enum"),
+        ("t.ms", {}, "2: .*is public.mood\\[\\], not an enum"),
+        ("t.d", {}, "2: .*a domain"),
+        ("t.m", {}, "4: .*check t_m_check is written for.*takes.*--accept ordering"),
+        ("t.m", {"name": "id"}, "4: .*has a default and may be null.*has a column id already"),
+        (
+            "t.w",
+            {},
+            "4: .*trigger tells.*index by_w is written for.*sorts ok, sad and not sad, ok.*by_w, check t_w_check",
+        ),
+        ("p.m", {"accept": ["ordering"]}, "4: .*foreign key c_m_fkey of public.c points at public.p.m$"),
+        ("p.m", {"accept": ["ordering"], "name": "x"}, "4: .*primary key.*leave --name out"),
+        ("c.m", {"accept": ["ordering"]}, "4: .*c_m_fkey points from.*is partitioned"),
+        ("c.w", {"accept": ["ordering"], "name": "x"}, "4: .*is partitioned by w"),
+    ):
+        assert re.match(wanted, told(place, "enum-to-text", where, **more)), told(place, "enum-to-text", where, **more)
+
+
+def test_values_that_come_or_change_meanwhile(place):
+    """A new value is refused where it is written, never lost; a renamed one keeps the contract from being run."""
+    place.run("create type mood as enum ('ok', 'sad'); create table t (id int primary key, m mood, x mood)")
+    place.run("insert into t select n, 'sad' from generate_series(1, 9) n")
+    assert "stays in use after contract: public.t.x" in "".join(place.design("enum-to-text", "t.m").story)
+    change = place.new("enum-to-text", "t.m")
+    place.done("expand")
+    place.run("alter type mood add value 'wild'")
+    with pytest.raises(psycopg.errors.CheckViolation, match="t_m_check"):
+        place.run("update t set m = 'wild' where id = 1")
+    place.fill(change)
+    refused = place.move("contract").error
+    assert isinstance(refused, Refused)
+    assert "public.mood has other values" in refused.what
+    assert place.phase(change) == "verified"
+    place.done("rollback")
+    place.run("update t set m = 'wild' where id = 1")
+    refused = place.move("expand").error
+    assert isinstance(refused, Refused)
+    assert place.phase(change) == "new"
+
+
+def test_text_that_the_enum_does_not_know_is_refused(place):
+    """The new application writes no value that the old one could not read."""
+    place.run("create type mood as enum ('ok', 'sad'); create table t (id int primary key, m mood)")
+    change = place.new("enum-to-text", "t.m", name="w")
+    place.done("expand")
+    place.fill(change)
+    for statement in ("insert into t (id, w) values (1, 'wild')", "insert into t (id, w) values (1, '')"):
+        with pytest.raises(psycopg.errors.InvalidTextRepresentation):
+            place.run(statement)
+    place.done("contract")
+    with pytest.raises(psycopg.errors.CheckViolation, match="t_w_check"):
+        place.run("insert into t (id, w) values (1, 'wild')")

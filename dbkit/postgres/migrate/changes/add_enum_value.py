@@ -59,13 +59,13 @@ def design(enum: EnumType, value: str, *, before: str | None = None, after: str 
 
 def _notes(enum: EnumType, value: str) -> tuple[str, ...]:
     held = [f"{value!r} may appear in {', '.join(map(str, enum.columns))}"] if enum.columns else []
-    listed = [
-        f"{holder.schema}.{holder.table} is partitioned by lists of {holder.column}: without a partition for {value!r} "
-        "or a default one it refuses such rows"
+    divided = [
+        f"{holder.schema}.{holder.table} is partitioned by {holder.column}: without a partition that takes {value!r} "
+        "it refuses such rows"
         for holder in enum.columns
-        if holder.listed
+        if holder.divides
     ]
-    return (*held, *listed, *(f"{told} names the type or its values, and not {value!r}" for told in enum.names))
+    return (*held, *divided, *(f"{told} names the type or its values, and not {value!r}" for told in enum.names))
 
 
 def _unused(enum: EnumType, value: str) -> Line:

@@ -22,8 +22,8 @@ class Holder:
     column: str
     type: str
     default: str | None
-    listed: bool
-    """Whether the table is partitioned by lists of its values."""
+    divides: bool
+    """Whether the table is partitioned by it."""
 
     def __str__(self) -> str:
         return f"{quoted(self.schema, self.table)}.{quote(self.column)}"

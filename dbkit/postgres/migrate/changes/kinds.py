@@ -16,6 +16,7 @@ from dbkit.postgres.migrate.changes import (
     change_type,
     constraints,
     drops,
+    enum_to_text,
     enums,
     facts,
     regroup,
@@ -134,6 +135,16 @@ def _add_enum_value(wish: Wish) -> Design:
     )
 
 
+def _enum_to_text(wish: Wish) -> Design:
+    column, name = wish.table.column(wish.column), wish.options.get("name")
+    if column.category != "E" or column.domain:
+        raise UsageError(f"{wish.table.sql}.{column.name} is {column.type}{' (a domain)' * column.domain}, not an enum")
+    enum = enums.read(wish.connection, column.type)
+    return enum_to_text.design(
+        wish.connection, wish.table, column, enum, bare(name) if name else None, wish.accepted
+    )  # fmt: skip
+
+
 def _rename_table(wish: Wish) -> Design:
     new = bare(wish.words[0])
     taken = server.exists(wish.connection, quoted(wish.table.schema, new))
@@ -178,6 +189,10 @@ _ALL: Final = (
     Kind(
         add_enum_value.KIND, "TYPE VALUE [--before VALUE | --after VALUE]", "add a value to an enum type",
         _add_enum_value, column=False, words=1, options=("before", "after"),
+    ),
+    Kind(
+        enum_to_text.KIND, "TABLE.COLUMN [--name NEW_NAME]", "replace an enum column by text with a check",
+        _enum_to_text, options=("name",),
     ),
     Kind(
         drops.DROP_COLUMN, "TABLE.COLUMN", "drop a column",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import psycopg
 from psycopg import sql
 
@@ -57,6 +59,30 @@ def take_check(connection: Connection, table: Table, condition: str) -> None:
         return
     except psycopg.Error as error:
         raise UsageError(f"the server does not take {condition}", why=error.diag.message_primary) from None
+
+
+def refused(connection: Connection, table: Table, column: str, type_: str, wanted: Mapping[str, str]) -> dict[str, str]:
+    """Which of some statements on `dbkit_look`, a copy in which a column has another type, the server refuses, and why.
+
+    `wanted` is a name to its statement.
+    """
+    found: dict[str, str] = {}
+    copy = sql.SQL("create temporary table dbkit_look (like {})").format(sql.Identifier(table.schema, table.name))
+    change = sql.SQL("alter table dbkit_look drop column {0}, add column {0} {1}")
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            connection.execute(copy)
+            connection.execute(change.format(sql.Identifier(column), words.trusted(type_)))
+            for name, statement in wanted.items():
+                try:
+                    with connection.transaction():
+                        connection.execute(words.trusted(statement))
+                except psycopg.Error as error:
+                    found[name] = error.diag.message_primary or str(error)
+            raise _Undo
+    except _Undo:
+        return found
 
 
 def type_of(connection: Connection, table: Table, expression: str) -> str:

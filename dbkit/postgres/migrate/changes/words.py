@@ -83,6 +83,17 @@ def index(definition: str, mapping: Mapping[str, str], name: str) -> str:
     return _changed(definition, change)
 
 
+def index_on(definition: str, table: str) -> str:
+    """The same CREATE INDEX, plain and without a name, on another table of the same columns."""
+
+    def change(node: Any) -> None:
+        held = node.index_stmt
+        held.idxname, held.relation.schemaname, held.relation.relname = "", "", table
+        held.relation.inh = True
+
+    return _changed(definition, change)
+
+
 def constraint(
     table: str, definition: str, mapping: Mapping[str, str], name: str, parent: Mapping[str, str] | None = None
 ) -> str:
@@ -115,6 +126,20 @@ def statistics(definition: str, mapping: Mapping[str, str], schema: str, name: s
             if element.stats_elem.name in mapping:
                 element.stats_elem.name = mapping[element.stats_elem.name]
         _rename(held, mapping)
+
+    return _changed(definition, change)
+
+
+def retyped(definition: str, schema: str, name: str, to: str) -> str:
+    """A statement the server printed, with every cast to the type (and arrays of it) written as one to `to`."""
+
+    def change(node: Any) -> None:
+        for inner in ddl.walk(node):
+            if type(inner).__name__ == "TypeCast":
+                held = cast(Any, inner).type_name
+                if [n.string.sval for n in held.names] == [schema, name]:
+                    del held.names[:]
+                    held.names.add().string.sval = to
 
     return _changed(definition, change)
 
