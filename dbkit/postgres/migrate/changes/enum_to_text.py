@@ -50,7 +50,7 @@ def design(
         story = (*made.story, *_until_contract(column, enum))
     else:
         copies.refuse(table, [column.name], reasons)
-        replace.refuse_identity(table, column, reasons)
+        replace.refuse_keys(table, column, reasons)
         if table.has(new):
             reasons.add(f"{table.sql} has a column {quote(new)} already")
         reasons.check(hint="leave --name out: under one name the change is made by a swap, which takes keys too")
@@ -154,9 +154,6 @@ def _refuse(
     for constraint in table.constraints:
         if constraint.kind == "f" and column.name in constraint.columns:
             reasons.add(f"the foreign key {quote(constraint.name)} points from {where} at another enum")
-    for holder in enum.columns:
-        if holder.divides and (holder.schema, holder.table, holder.column) == (table.schema, table.name, column.name):
-            reasons.add(f"{table.sql} is partitioned by {quote(column.name)}")
     for trigger in table.triggers:
         if column.name in _when(trigger.definition):
             reasons.add(f"the condition of trigger {quote(trigger.name)} names {where}: drop it first")
