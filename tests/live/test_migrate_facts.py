@@ -3,7 +3,7 @@
 import psycopg
 import pytest
 
-from tests.fixtures.migrations import hazards
+from tests.fixtures.migrations import hazards, report
 from tests.fixtures.type_changes import CHANGES, DEFINITIONS
 
 SCAN_WORDS = ("verifying table", "validating foreign key", "building index", "rewriting table")
@@ -195,6 +195,73 @@ def test_a_check_is_a_proof_where_the_server_takes_it_for_one(db):
             connection.rollback()
             if scanned is not bool(hazard) or hazards(statement, before=before) != ({hazard} if hazard else set()):
                 wrong.append((before, bound, said.copy(), hazards(statement, before=before)))
+    assert not wrong
+
+
+F = "create function f() returns trigger language plpgsql as 'begin return new; end'; create trigger g before update "
+# what hangs on t.a: whether ALTER TYPE and DROP COLUMN fail because of it
+HANGING = [
+    ("create view v as select a from t", "type drop"),
+    ("create view v as select b from t", ""),
+    ("create view v as select b from t where a = 1", "type drop"),
+    ("create view v as select * from t", "type drop"),
+    ("create view v as select t from t", ""),
+    ("create table u (b int, c int); create view v as select u.c, t.b from t join u using (b)", ""),
+    ("create table u (a int, b int); create view v as select u.a, x.b from t x join u on u.b = x.b", ""),
+    ("create table u (a int, b int); create view v as select x.a, u.b from t x join u on u.b = x.b", "type drop"),
+    ("create materialized view v as select a from t", "type drop"),
+    ("create rule r as on update to t where new.a = 1 do also select 1", "type drop"),
+    ("create rule r as on update to t where new.b = 1 do also select 1", ""),
+    ("create policy p on t using (a = 1)", "type drop"),
+    ("create policy p on t with check (a = 1)", "type drop"),
+    ("create policy p on t using (b = 1)", ""),
+    ("create policy p on t using (a = 1); alter policy p on t rename to q; drop policy q on t", ""),
+    ("create table u (x int); create policy p on u using (x in (select a from t))", "type drop"),
+    ("create table u (x int); create policy p on u using (x in (select b from t))", ""),
+    (F + "of a on t for each row execute function f()", "type drop"),
+    (F + "of b on t for each row execute function f()", ""),
+    (F + "on t for each row when (new.a = 1) execute function f()", "type drop"),
+    (F + "on t for each row when (old.* is distinct from new.*) execute function f()", ""),
+    (F + "of a on t for each row execute function f(); drop trigger g on t", ""),
+    ("alter table t add g int generated always as (a) stored", "type drop"),
+    ("create index i on t (b) where a = 1", ""),
+    ("create index i on t ((a + 1)) include (b)", ""),
+    ("create statistics s on a, b from t", ""),
+    ("alter table t add check (a > b), alter a set default 1", ""),
+    ("alter table t add unique (a); create table c (x int references t (a))", "drop"),
+    ("create table p (id int primary key); alter table t add foreign key (a) references p", ""),
+    ("create publication dbkit_p for table t (a, b)", "type drop"),
+    ("create publication dbkit_p for table t where (a = 1)", "type drop"),
+    ("create publication dbkit_p for table t (b)", ""),
+    ("create publication dbkit_p for table t (a); alter publication dbkit_p drop table t", ""),
+    ("create function h() returns int begin atomic select a from t limit 1; end", "type drop"),
+    ("create function h() returns int language sql as 'select a from t limit 1'", ""),
+    ("create table u (x t)", "type"),
+    ("alter table t rename b to c; create view v as select c from t; alter table t rename c to b", ""),
+    ("create view v as select a from t; alter table t rename a to c; alter table t rename b to a", ""),
+    ("create view v as select a from t; alter table t rename to u; create table t (a int, b int)", ""),
+    (("alter table t drop column b; alter table t rename a to k; alter table t add a int, add b int;"
+     " create view v as select k from t"), ""),
+]  # fmt: skip
+
+
+def test_what_hangs_on_a_column_is_what_the_server_refuses_for(db):
+    acts = {"type": "alter table t alter a type bigint", "drop": "alter table t drop column a"}
+    wrong = []
+    with db.connect(autocommit=False) as connection:
+        for setup, expected in HANGING:
+            before = f"create table t (a int, b int); {setup}"
+            for act, statement in acts.items():
+                connection.execute(before)
+                try:
+                    connection.execute(statement)
+                    refused = False
+                except (psycopg.errors.FeatureNotSupported, psycopg.errors.DependentObjectsStillExist):
+                    refused = True
+                connection.rollback()
+                found = [f for f in report(statement, before=before).active if f.rule == "migrate.column-in-view"]
+                if not refused == bool(found) == (act in expected.split()):
+                    wrong.append((setup, act, refused, [f.message for f in found]))
     assert not wrong
 
 

@@ -6,10 +6,15 @@ from dataclasses import replace
 from typing import Final
 
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate import evolve_objects, evolve_renames, evolve_tables
+from dbkit.postgres.migrate import evolve_dependants, evolve_objects, evolve_renames, evolve_tables
 from dbkit.postgres.migrate.schema import BEFORE, Schema
 
-_APPLIERS: Final = {**evolve_tables.APPLIERS, **evolve_renames.APPLIERS, **evolve_objects.APPLIERS}
+_APPLIERS: Final = {
+    **evolve_tables.APPLIERS,
+    **evolve_renames.APPLIERS,
+    **evolve_objects.APPLIERS,
+    **evolve_dependants.APPLIERS,
+}
 
 
 def apply(schema: Schema, action: a.Action, *, born: int = BEFORE, block: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""What is dropped, and indexes, domains, types, views, functions and sequences made or changed."""
+"""What is dropped, and indexes, domains, types and sequences made or changed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate import expressions
+from dbkit.postgres.migrate import evolve_dependants, expressions
 from dbkit.postgres.migrate.given_names import auto_name, constraint_name
 from dbkit.postgres.migrate.names import Name
-from dbkit.postgres.migrate.schema import Domain, Function, Index, Schema, Table, View
+from dbkit.postgres.migrate.schema import Domain, Index, Schema
 
 
 def _drop(schema: Schema, action: a.Drop, born: int, block: int) -> None:
@@ -27,12 +27,9 @@ def _drop(schema: Schema, action: a.Drop, born: int, block: int) -> None:
         elif action.kind in ("type", "domain"):
             schema.domains.pop(key, None)
             schema.types.pop(key, None)
-        elif action.kind == "view":
-            schema.views.pop(key, None)
         elif action.kind in ("function", "procedure", "routine"):
             schema.functions.pop(key, None)
-        if action.kind == "matview":
-            schema.views.pop(key, None)
+    evolve_dependants.drop(schema, action)
 
 
 def _create_index(schema: Schema, action: a.CreateIndex, born: int, block: int) -> None:
@@ -72,20 +69,6 @@ def _create_type(schema: Schema, action: a.CreateType, born: int, block: int) ->
     schema.enum_born[schema.key(action.name)] = born
 
 
-def _create_view(schema: Schema, action: a.CreateView, born: int, block: int) -> None:
-    tables = frozenset(schema.key(t) for t in action.tables)
-    key = schema.key(action.name)
-    schema.views[key] = View(action.name, tables, action.columns, action.materialized, born)
-    if action.materialized:
-        schema.tables[key] = Table(action.name, complete=False, kind="matview", born=born, partitioned=False)
-
-
-def _create_function(schema: Schema, action: a.CreateFunction, born: int, block: int) -> None:
-    schema.functions[schema.key(action.name)] = Function(
-        action.name, action.language, action.body, action.volatility, born
-    )
-
-
 def _sequence(schema: Schema, action: a.Sequence, born: int, block: int) -> None:
     if action.create or action.type:
         schema.sequences[schema.key(action.name)] = action.type or "int8"
@@ -97,7 +80,5 @@ APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] =
     a.CreateDomain: _create_domain,
     a.AlterDomain: _alter_domain,
     a.CreateType: _create_type,
-    a.CreateView: _create_view,
-    a.CreateFunction: _create_function,
     a.Sequence: _sequence,
 }

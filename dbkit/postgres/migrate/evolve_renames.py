@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any, Final
 
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate import expressions
+from dbkit.postgres.migrate import evolve_dependants, expressions
 from dbkit.postgres.migrate.bounds import PartitionKey
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import Column, Schema
 
 
 def _rename(schema: Schema, action: a.Rename, born: int, block: int) -> None:
+    evolve_dependants.rename(schema, action)
     if action.kind == "column":
         _rename_column(schema, action)
     elif action.kind == "constraint":
@@ -85,6 +86,7 @@ def _rename_table(schema: Schema, action: a.Rename) -> None:
 
 
 def _set_schema(schema: Schema, action: a.SetSchema, born: int, block: int) -> None:
+    evolve_dependants.move(schema, action.table, Name(action.schema, action.table.name))
     table = schema.tables.pop(schema.key(action.table), None)
     if table is not None:
         table.name = Name(action.schema, action.table.name)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate import expressions
+from dbkit.postgres.migrate import evolve_dependants, expressions
 from dbkit.postgres.migrate.given_names import constraint_name
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import Column, HeldConstraint, Index, Schema, Table
@@ -147,6 +147,7 @@ def _add_column(schema: Schema, action: a.AddColumn, born: int, block: int) -> N
 def _drop_column(schema: Schema, action: a.DropColumn, born: int, block: int) -> None:
     table = schema.partial(action.table)
     table.columns.pop(action.column, None)
+    evolve_dependants.drop_column(schema, action.table, action.column)
     for name in [n for n, c in table.constraints.items() if _uses(c.constraint, action.column)]:
         del table.constraints[name]
     for index in [i for i in schema.indexes_on(action.table) if action.column in i.columns or action.column in i.reads]:

@@ -71,7 +71,7 @@ def _drop(n: Any, d: str) -> list[a.Action]:
             parts = [i.string.sval for i in o.list.items]
             on = Name(parts[-3] if len(parts) > 2 else d, parts[-2] if len(parts) > 1 else "")
             names.append(Name("", parts[-1]))
-    elif kind in ("schema", "extension"):
+    elif kind in ("schema", "extension", "publication"):
         names = [Name("", o.string.sval) for o in n.objects]
     else:
         names = [of_object(o, d) for o in n.objects]
@@ -142,14 +142,6 @@ _READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
         a.Truncate(tuple(of_range(r.range_var, d) for r in n.relations), n.behavior == _CASCADE)
     ],
     "lock_stmt": lambda n, d: [a.LockTable(tuple(of_range(r.range_var, d) for r in n.relations), n.mode)],
-    "create_trig_stmt": lambda n, d: [
-        a.CreateTrigger(
-            of_range(n.relation, d), n.trigname, of_range(n.constrrel, d) if n.HasField("constrrel") else None
-        )
-    ],
-    "rule_stmt": lambda n, d: [a.CreateRule(of_range(n.relation, d), n.rulename)],
-    "create_policy_stmt": lambda n, d: [a.Policy(of_range(n.table, d), n.policy_name, "create")],
-    "alter_policy_stmt": lambda n, d: [a.Policy(of_range(n.table, d), n.policy_name, "alter")],
     "create_extension_stmt": lambda n, d: [a.Extension(n.extname, "create")],
     "alter_extension_stmt": lambda n, d: [a.Extension(n.extname, "update")],
     "grant_stmt": lambda n, d: [a.Privileges(n.is_grant)],
@@ -185,7 +177,7 @@ create_conversion_stmt create_cast_stmt create_transform_stmt create_am_stmt cre
 alter_role_stmt alter_role_set_stmt drop_role_stmt alter_function_stmt alter_object_depends_stmt
 alter_extension_contents_stmt create_fdw_stmt alter_fdw_stmt create_foreign_server_stmt alter_foreign_server_stmt
 create_user_mapping_stmt alter_user_mapping_stmt drop_user_mapping_stmt create_event_trig_stmt alter_event_trig_stmt
-create_publication_stmt alter_publication_stmt alter_subscription_stmt notify_stmt listen_stmt unlisten_stmt
+alter_subscription_stmt notify_stmt listen_stmt unlisten_stmt
 alter_database_stmt alter_database_set_stmt alter_database_refresh_coll_stmt variable_show_stmt discard_stmt
 check_point_stmt load_stmt constraints_set_stmt prepare_stmt deallocate_stmt declare_cursor_stmt close_portal_stmt
 fetch_stmt alter_tsdictionary_stmt alter_tsconfiguration_stmt reassign_owned_stmt alter_table_space_options_stmt

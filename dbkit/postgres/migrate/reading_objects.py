@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, Literal
 
+from dbkit.postgres.ddl import numbers
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.names import of_range, of_strings
-from dbkit.postgres.migrate.reading_data import query_parts
 from dbkit.postgres.migrate.reading_options import option
+from dbkit.postgres.migrate.reading_reads import of_publication, of_query, of_trigger
 from dbkit.postgres.migrate.reading_tables import (
     OBJECTS,
     read_constraint,
@@ -60,15 +61,13 @@ def _alter_enum(n: Any, d: str) -> list[a.Action]:
 
 
 def _view(n: Any, d: str) -> list[a.Action]:
-    tables, columns, _ = query_parts(n.query, d)
-    return [a.CreateView(of_range(n.view, d), False, tables, columns, n.replace)]
+    return [a.CreateView(of_range(n.view, d), False, of_query((n.query,), d), n.replace)]
 
 
 def _table_as(n: Any, d: str) -> list[a.Action]:
     name = of_range(n.into.rel, d)
     if OBJECTS[n.objtype] == "matview":
-        tables, columns, _ = query_parts(n.query, d)
-        return [a.CreateView(name, True, tables, columns, with_data=not n.into.skip_data)]
+        return [a.CreateView(name, True, of_query((n.query,), d), with_data=not n.into.skip_data)]
     temporary = n.into.rel.relpersistence == "t"
     return [
         a.CreateTable(
@@ -93,8 +92,44 @@ def _function(n: Any, d: str) -> list[a.Action]:
             text,
             volatility.arg.string.sval if volatility is not None else "volatile",
             n.replace,
+            of_query((n.sql_body,), d) if n.HasField("sql_body") else (),
         )
     ]
+
+
+def _trigger(n: Any, d: str) -> list[a.Action]:
+    table = of_range(n.relation, d)
+    other = of_range(n.constrrel, d) if n.HasField("constrrel") else None
+    return [a.CreateTrigger(table, n.trigname, other, of_trigger(n, table))]
+
+
+def _rule(n: Any, d: str) -> list[a.Action]:
+    table = of_range(n.relation, d)
+    parts = (*((n.where_clause,) if n.HasField("where_clause") else ()), *n.actions)
+    return [a.CreateRule(table, n.rulename, of_query(parts, d, own=table, called=("old", "new")))]
+
+
+def _policy(n: Any, d: str, verb: str) -> list[a.Action]:
+    table = of_range(n.table, d)
+    parts = [getattr(n, clause) for clause in ("qual", "with_check") if n.HasField(clause)]
+    return [a.Policy(table, n.policy_name, verb, of_query(parts, d, own=table))]
+
+
+_PUBLICATION: Final = numbers("AlterPublicationAction")
+
+
+def _publication(n: Any, d: str, verb: Literal["create", "add", "set", "drop"]) -> list[a.Action]:
+    tables = tuple(
+        of_range(o.publication_obj_spec.pubtable.relation, d)
+        for o in n.pubobjects
+        if o.publication_obj_spec.HasField("pubtable")
+    )
+    return [a.Publication(n.pubname, verb, of_publication(n, d), tables)]
+
+
+def _alter_publication(n: Any, d: str) -> list[a.Action]:
+    verb = "add" if n.action == _PUBLICATION["AP_AddObjects"] else "drop"
+    return _publication(n, d, "set" if n.action == _PUBLICATION["AP_SetObjects"] else verb)
 
 
 def _sequence(n: Any, d: str, *, create: bool) -> list[a.Action]:
@@ -122,6 +157,12 @@ READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
     "create_function_stmt": _function,
     "create_seq_stmt": lambda n, d: _sequence(n, d, create=True),
     "alter_seq_stmt": lambda n, d: _sequence(n, d, create=False),
+    "create_trig_stmt": _trigger,
+    "rule_stmt": _rule,
+    "create_policy_stmt": lambda n, d: _policy(n, d, "create"),
+    "alter_policy_stmt": lambda n, d: _policy(n, d, "alter"),
+    "create_publication_stmt": lambda n, d: _publication(n, d, "create"),
+    "alter_publication_stmt": _alter_publication,
     "composite_type_stmt": lambda n, d: [a.CreateType(of_range(n.typevar, d), "composite")],
     "create_range_stmt": lambda n, d: [a.CreateType(of_strings(n.type_name, d), "range")],
 }

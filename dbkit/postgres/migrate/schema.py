@@ -135,11 +135,15 @@ class Domain:
 
 
 @dataclass(slots=True)
-class View:
-    name: Name
-    tables: frozenset[tuple[str, str]]
-    columns: frozenset[str]
-    materialized: bool = False
+class Dependant:
+    """What reads columns and is tied to them in the catalogue: a view, rule, policy, trigger, publication, function."""
+
+    words: str
+    """What it is and its name: `policy p on t`."""
+    on: Name | None
+    """The table it goes with."""
+    reads: dict[tuple[str, str], frozenset[str]]
+    """Columns by table; `*` where they are not known."""
     born: int = BEFORE
 
 
@@ -162,7 +166,8 @@ class Schema:
     domains: dict[tuple[str, str], Domain] = field(default_factory=dict[tuple[str, str], Domain])
     types: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     enum_born: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
-    views: dict[tuple[str, str], View] = field(default_factory=dict[tuple[str, str], View])
+    dependants: dict[tuple[str, ...], Dependant] = field(default_factory=dict[tuple[str, ...], Dependant])
+    """By kind and name, with the table in between for those that go with one."""
     functions: dict[tuple[str, str], Function] = field(default_factory=dict[tuple[str, str], Function])
     sequences: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     by_table: dict[tuple[str, str], list[Index]] = field(default_factory=dict[tuple[str, str], list[Index]])
@@ -241,14 +246,10 @@ class Schema:
         found = self.table(table)
         return tuple(found.partitions) if found else ()
 
-    def views_on(self, table: Name, column: str = "") -> list[View]:
-        """Known views that read the table, or one column of it."""
+    def dependants_on(self, table: Name, column: str) -> list[Dependant]:
+        """What is known to read the column."""
         key = self.key(table)
-        return [
-            v
-            for v in self.views.values()
-            if key in v.tables and (not column or column in v.columns or "*" in v.columns)
-        ]
+        return [d for d in self.dependants.values() if key in d.reads and d.reads[key] & {column, "*"}]
 
     def tables_using(self, domain: Name) -> list[Table]:
         """Known tables with a column of the domain."""

@@ -13,6 +13,7 @@ from dbkit.postgres.migrate.actions.base import (
     Constraint,
     ConstraintKind,
     OnTable,
+    Reads,
 )
 from dbkit.postgres.migrate.actions.objects import (
     AlterDomain,
@@ -29,6 +30,7 @@ from dbkit.postgres.migrate.actions.objects import (
     Extension,
     Policy,
     Privileges,
+    Publication,
     Refresh,
     Reindex,
     Sequence,
@@ -115,7 +117,9 @@ __all__ = [
     "OutsideTransaction",
     "Policy",
     "Privileges",
+    "Publication",
     "Query",
+    "Reads",
     "Refresh",
     "Reindex",
     "Rename",

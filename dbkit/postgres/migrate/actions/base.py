@@ -11,6 +11,8 @@ from dbkit.postgres.migrate.types import SqlType
 
 NOWHERE: Final = Name("", "")
 """No name given."""
+Reads: TypeAlias = tuple[tuple[Name, frozenset[str]], ...]
+"""Columns by the table they belong to; `*` stands for all of them."""
 ConstraintKind: TypeAlias = Literal["check", "foreign", "unique", "primary", "exclude", "notnull"]
 
 

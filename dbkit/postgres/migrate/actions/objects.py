@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dbkit.postgres.ddl import Node
-from dbkit.postgres.migrate.actions.base import NOWHERE, Action, Constraint, OnTable
+from dbkit.postgres.migrate.actions.base import NOWHERE, Action, Constraint, OnTable, Reads
 from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.types import SqlType
 
@@ -102,8 +102,7 @@ class AlterEnum(Action):
 class CreateView(Action):
     name: Name = NOWHERE
     materialized: bool = False
-    tables: tuple[Name, ...] = ()
-    columns: frozenset[str] = frozenset()
+    reads: Reads = ()
     replace: bool = False
     with_data: bool = True
 
@@ -115,23 +114,37 @@ class CreateFunction(Action):
     body: str = ""
     volatility: Literal["volatile", "stable", "immutable"] = "volatile"
     replace: bool = False
+    reads: Reads = ()
+    """Of a body in BEGIN ATOMIC, which the catalogue ties to what it reads; a body in quotes is tied to nothing."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class CreateTrigger(OnTable):
     name: str = ""
     constraint_on: Name | None = None
+    reads: Reads = ()
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class CreateRule(OnTable):
     name: str = ""
+    reads: Reads = ()
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class Policy(OnTable):
     name: str = ""
     verb: str = "create"
+    reads: Reads = ()
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Publication(Action):
+    name: str = ""
+    verb: Literal["create", "add", "set", "drop"] = "create"
+    reads: Reads = ()
+    """Only of tables with a column list or a condition."""
+    tables: tuple[Name, ...] = ()
 
 
 @dataclass(slots=True, eq=False, repr=False)

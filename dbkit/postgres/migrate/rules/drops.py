@@ -139,7 +139,7 @@ def drop_object(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
 
 def _born_here(ctx: Context, kind: str, name: Name) -> bool:
     key = ctx.schema.key(name)
-    held = ctx.schema.views.get(key) or ctx.schema.functions.get(key) or ctx.schema.domains.get(key)
+    held = ctx.schema.dependants.get(("view", *key)) or ctx.schema.functions.get(key) or ctx.schema.domains.get(key)
     return held is not None and held.born == ctx.number
 
 
