@@ -15,6 +15,8 @@ from dbkit.postgres.migrate.types import SERIALS, SqlType
 
 def _add_constraint(schema: Schema, table: Table, made: a.Constraint, born: int, block: int) -> None:
     name = constraint_name(table.name.name, made)
+    if made.parent is not None:
+        schema.named_parents.add(made.parent.name)
     if made.kind == "notnull":
         for column in made.columns:
             held = table.columns.setdefault(column, Column(column, born=born))
@@ -43,6 +45,8 @@ def _column(schema: Schema, made: a.ColumnDef, born: int) -> Column:
     kind = made.type
     if kind.name in SERIALS and not kind.schema:
         kind = SqlType(SERIALS[kind.name])
+    if not kind.builtin:
+        schema.named_types.add(kind.name)
     return Column(
         made.name,
         kind,
@@ -166,6 +170,8 @@ def _known_column(schema: Schema, table: Name, column: str) -> Column:
 def _alter_type(schema: Schema, action: a.AlterType, born: int, block: int) -> None:
     column = _known_column(schema, action.table, action.column)
     column.type = action.type
+    if not action.type.builtin:
+        schema.named_types.add(action.type.name)
     column.collation = action.collation
 
 

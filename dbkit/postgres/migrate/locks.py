@@ -68,6 +68,8 @@ def _with_leaves(schema: Schema, table: Name, mode: Mode) -> Locks:
 
 
 def _create_table(action: a.CreateTable, schema: Schema, major: int) -> Locks:
+    if schema.holds(action):
+        return []
     found: Locks = []
     constraints = [*action.constraints, *(c for column in action.columns for c in column.constraints)]
     found += [(c.parent, SRX) for c in constraints if c.parent is not None and c.parent != action.table]

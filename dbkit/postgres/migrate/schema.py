@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dbkit.postgres.ddl import Node
-from dbkit.postgres.migrate.actions import Constraint
+from dbkit.postgres.migrate.actions import Action, AddColumn, Constraint, CreateIndex, CreateTable
 from dbkit.postgres.migrate.bounds import PartitionKey
 from dbkit.postgres.migrate.expressions import columns as columns_of
 from dbkit.postgres.migrate.expressions import proves_not_null
@@ -171,6 +171,10 @@ class Schema:
     functions: dict[tuple[str, str], Function] = field(default_factory=dict[tuple[str, str], Function])
     sequences: dict[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     by_table: dict[tuple[str, str], list[Index]] = field(default_factory=dict[tuple[str, str], list[Index]])
+    named_types: set[str] = field(default_factory=set[str])
+    """Names of types, not built in, that some column has or had: what is not among them need not be searched for."""
+    named_parents: set[str] = field(default_factory=set[str])
+    """The same of tables that foreign keys point at."""
     whole: bool = False
     """True when a schema dump was read: what is not in it does not exist."""
 
@@ -216,6 +220,19 @@ class Schema:
         """The index, if known."""
         return self.indexes.get(self.key(name))
 
+    def holds(self, action: Action) -> bool:
+        """Whether IF NOT EXISTS will find what the action would make, and so do nothing."""
+        if isinstance(action, CreateIndex):
+            named = action.if_not_exists and bool(action.name) and not action.concurrently
+            return named and self.index(Name(action.table.schema, action.name)) is not None
+        if isinstance(action, AddColumn):
+            found = self.table(action.table) if action.if_not_exists else None
+            return found is not None and action.column.name in found.columns
+        if isinstance(action, CreateTable):
+            found = self.table(action.table) if action.if_not_exists else None
+            return found is not None and not found.dropped
+        return False
+
     def add_index(self, index: Index) -> None:
         """File an index under its name and its table."""
         self.indexes[(index.table.schema or self.search_path, index.name)] = index
@@ -235,7 +252,7 @@ class Schema:
     def referencing(self, table: Name) -> Iterator[tuple[Table, HeldConstraint]]:
         """Tables with a known foreign key to this one, and the key."""
         key = self.key(table)
-        for other in self.tables.values():
+        for other in self.tables.values() if table.name in self.named_parents else ():
             for held in other.foreign_keys():
                 parent = held.constraint.parent
                 if parent is not None and self.key(parent) == key:
@@ -253,6 +270,8 @@ class Schema:
 
     def tables_using(self, domain: Name) -> list[Table]:
         """Known tables with a column of the domain."""
+        if domain.name not in self.named_types:
+            return []
         key = self.key(domain)
         return [
             t

@@ -20,6 +20,7 @@ from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules.declare import (
     AddedKey,
+    AlreadyDone,
     EachChange,
     EachStatement,
     MigrationRule,
@@ -176,7 +177,8 @@ class Walk:
     def _action(self, ctx: Context, action: a.Action, *, may_roll_back: bool, depth: int) -> bool:
         """Judge and apply one action; True when it could not be read in full."""
         before = len(self.found)
-        self._run(ctx, action)
+        moot = self.schema.holds(action)
+        self._run(ctx, AlreadyDone(action) if moot else action)
         opaque = len(self.found) > before and any(f.rule.id == "migrate.not-analysed" for f in self.found[before:])
         session = ctx.session
         if isinstance(action, a.Transaction):
@@ -191,7 +193,7 @@ class Walk:
         elif isinstance(action, a.Query):
             for call in action.calls:
                 opaque = self._called(ctx, call, depth) or opaque
-        else:
+        elif not moot:
             self._note_keys(ctx, action)
             if isinstance(action, a.Drop) and action.kind == "index":
                 ctx.dropped += [i for i in map(self.schema.index, action.names) if i is not None]

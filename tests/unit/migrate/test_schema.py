@@ -92,6 +92,26 @@ def test_hazards_that_only_a_schema_shows(before, sql, expected):
     assert expected not in rules(sql) or expected == "create-partition"
 
 
+INDEXED = "create table p (id int primary key); create table t (a int); create index i on t (a);"
+
+
+@pytest.mark.parametrize(
+    ("sql", "expected"),
+    [
+        ("create index if not exists i on t (a)", {"already-done", "no-lock-timeout"}),
+        ("create index if not exists j on t (a)", {"index-not-concurrent", "no-lock-timeout"}),
+        ("create index concurrently if not exists i on t (a)", {"concurrently-if-not-exists"}),
+        ("drop index concurrently i; create index if not exists i on t (a)",
+         {"index-dropped-before-replacement", "index-not-concurrent", "no-lock-timeout"}),
+        ("alter table t add column if not exists a uuid default gen_random_uuid()", {"already-done", "no-lock-timeout"}),
+        ("create table if not exists t (a int references p, b int references p)", set()),
+        ("create table if not exists t (a int); create index j on t (a)", {"index-not-concurrent", "no-lock-timeout"}),
+    ],
+)  # fmt: skip
+def test_what_is_there_already_is_not_made(sql, expected):
+    assert rules(sql, before=INDEXED) == expected
+
+
 def test_search_path_and_schemas_are_told_apart():
     found = report(
         "set search_path = app; create table t (a int); create index on app.t (a); create index on public.t (a)"

@@ -32,6 +32,13 @@ class Together(Action):
     """As EachStatement, but only where statements certainly share a transaction."""
 
 
+@dataclass(slots=True)
+class AlreadyDone(Action):
+    """An action with IF NOT EXISTS whose object is there, in its place: it does nothing but lock."""
+
+    action: Action
+
+
 class ScriptEnd(Action):
     """A rule that looks once a script is through."""
 

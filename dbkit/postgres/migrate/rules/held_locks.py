@@ -27,7 +27,7 @@ def _unbounded(ctx: Context, action: a.Action) -> str:
     if isinstance(action, a.Query):
         return "a query" if any(t.name.lower() not in BOOKKEEPING for t in action.tables) else ""
     if isinstance(action, a.CreateIndex):
-        return "" if ctx.fresh(action.table) else "an index build"
+        return "" if ctx.fresh(action.table) or ctx.schema.holds(action) else "an index build"
     if isinstance(action, a.Refresh):
         return "" if ctx.fresh(action.view) or not action.with_data else "a refresh"
     if isinstance(action, a.CreateTable) and action.from_query:
@@ -120,14 +120,16 @@ def while_writes_wait(ctx: Context, _: WhileHeld) -> Iterator[Hazard]:
     Fix: commit after the schema change; do the rest in a transaction of its own.
 
     Not reported when: the locked table was created by the same file; the transaction holds ACCESS EXCLUSIVE as well
-    (see migrate.statement-under-access-exclusive); the statement is a brief schema change or another rule's: an index
-    build, a validation.
+    (see migrate.statement-under-access-exclusive); the statement is a brief schema change, an insert of a list of
+    values, or another rule's: an index build, a validation.
     """
     held = ctx.session.worst(Mode.SHARE)
     if held is None or held.mode is Mode.ACCESS_EXCLUSIVE:
         return
     for action in ctx.actions:
         if isinstance(action, a.CreateIndex | a.ValidateConstraint | a.AddConstraint):
+            continue
+        if isinstance(action, a.Dml) and action.rows:
             continue
         what = _unbounded(ctx, action)
         if what:

@@ -9,7 +9,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.names import Name, quote
-from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, also, hazard
+from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, AlreadyDone, also, hazard
 
 
 @hazard(
@@ -265,7 +265,7 @@ def dropped_before(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.already-done",
-    on=(a.AddColumn, a.CreateIndex),
+    on=AlreadyDone,
     category="policy",
     severity=INFO,
     lock="the statement's full lock, for nothing",
@@ -283,28 +283,26 @@ def dropped_before(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     alter table t add column if not exists b int;
     """,
 )
-def already_done(ctx: Context, action: a.AddColumn | a.CreateIndex) -> Iterator[Hazard]:
+def already_done(ctx: Context, done: AlreadyDone) -> Iterator[Hazard]:
     """IF [NOT] EXISTS on something that is already so still takes the whole lock.
 
     Why: ADD COLUMN IF NOT EXISTS takes ACCESS EXCLUSIVE and CREATE INDEX IF NOT EXISTS takes SHARE before either looks.
 
     Fix: ask the catalogue first and leave the statement out.
+
+    Not reported when: the table was created by the same file; CONCURRENTLY (see migrate.concurrently-if-not-exists).
+    CREATE TABLE IF NOT EXISTS on a table that is there locks nothing.
     """
-    if not action.if_not_exists:
-        return
-    if isinstance(action, a.AddColumn):
-        table = ctx.known(action.table)
-        if table is not None and action.column.name in table.columns and not ctx.fresh(action.table):
-            yield Hazard(
-                f"{action.table} has a column {action.column.name} already; IF NOT EXISTS locks it all the same",
-                object=str(action.table),
-                evidence=Evidence.SCHEMA,
-            )
-    elif action.name and not action.concurrently:
-        held = ctx.schema.index(Name(action.table.schema, action.name))
-        if held is not None and held.born != ctx.number:
-            yield Hazard(
-                f"index {action.name} exists already; IF NOT EXISTS stops writes to {action.table} all the same",
-                object=str(action.table),
-                evidence=Evidence.SCHEMA,
-            )
+    action = done.action
+    if isinstance(action, a.AddColumn) and not ctx.fresh(action.table):
+        yield Hazard(
+            f"{action.table} has a column {action.column.name} already; IF NOT EXISTS locks it all the same",
+            object=str(action.table),
+            evidence=Evidence.SCHEMA,
+        )
+    elif isinstance(action, a.CreateIndex) and not ctx.fresh(action.table):
+        yield Hazard(
+            f"index {action.name} exists already; IF NOT EXISTS stops writes to {action.table} all the same",
+            object=str(action.table),
+            evidence=Evidence.SCHEMA,
+        )
