@@ -79,6 +79,17 @@ Before RELOAD: --reload-check says what it would change, what it ignores until a
 stop it half-way, with keys after it falling back to their defaults. After RELOAD the same command finds nothing to
 change, and pgbouncer.config-drift passes.
 
+A plan does all of that, and only when you say so:
+
+  dbkit audit pool --fix fix.json                # reads only; the plan lists each line and what RELOAD would change
+  dbkit apply fix.json --dsn pgbouncer://admin@localhost:6432      # on the pooler's machine, as a user of admin_users
+
+apply refuses when the file is not the one that was audited, when the pooler runs with another file or on another
+machine, or when RELOAD would now do anything else than foretold. It replaces the file at one stroke, keeps the earlier
+one beside it (pgbouncer.ini.dbkit-...), runs RELOAD, and holds SHOW CONFIG against the plan; if that differs, the
+earlier file is put back and loaded. Killed, it is run again. What takes a restart is listed and left to you. Without a
+file (no `ini`) the plan is SET on the console, which holds until the next RELOAD or restart: that takes it back.
+
 The sum for each physical server (host and port, not entry): users x (pool_size + reserve), at most max_db_connections,
 for each database, and at most max_user_connections of each user over all of them, x processes, + clients that connect
 directly, against max_connections less the reserves. Users are counted in auth_file, where it stands beside

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -60,7 +60,8 @@ def apply(
     """Carry out a reviewed plan. The saved file is the approval; a plan that time has overtaken is refused.
 
     Ctrl-C cancels what is being built, removes its remains and leaves (exit 130); a second one leaves at once.
-    Killed or cut off, the same command goes on where it was.
+    Killed or cut off, the same command goes on where it was. A plan for PgBouncer changes its file, runs RELOAD, looks
+    at SHOW CONFIG and puts the earlier file back if that is not as foretold: on the pooler's machine, as an admin user.
 
     Examples:
 
@@ -69,6 +70,8 @@ def apply(
       dbkit apply plan.json --jobs 4 --max-wait 10min -o applied.html
 
       dbkit apply plan.json --dry-run
+
+      dbkit audit pool --fix fix.json && dbkit apply fix.json --dsn pgbouncer://admin@localhost:6432
     """
     from dbkit.plan import load
     from dbkit.report import plans
@@ -78,8 +81,24 @@ def apply(
     if dry_run:
         print(plans.text(made), end="")
         return
+    if made.target.engine == "pgbouncer":
+        pooler = targets.one_of_engine(target, dsn, config, "pgbouncer")
+        _on_pooler(made, pooler, fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
     _, chosen = targets.one_target(target, dsn, config)
     execute(made, chosen, knobs(jobs, wait, max_wait, deadline), fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)
+
+
+def _on_pooler(
+    plan: Plan, target: Target, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn, quiet: bool
+) -> NoReturn:
+    """Change a pooler's file and RELOAD, show what became of it and leave with its exit code."""
+    from dbkit.pgbouncer.apply import apply as carry_out
+
+    applied = carry_out(plan, target, lambda line: output.note(line, quiet=quiet))
+    code = output.deliver(applied.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
+    if applied.error is not None:
+        raise applied.error
+    raise typer.Exit(code)
 
 
 def knobs(jobs: int, wait: str, max_wait: str, deadline: str) -> Knobs:

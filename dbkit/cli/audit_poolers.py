@@ -162,8 +162,16 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         report,
         skipped=(*report.skipped, *(Skipped("pgbouncer.pool-over-server", name, why) for why in unread)),
     )
+
+    def plan(findings: Sequence[Finding]) -> Draft:
+        from dbkit.pgbouncer import planning
+
+        made = planning.plan(answer, answer.edits_for(findings), name)
+        more = f"; {len(made.problems)} need a person" if made.problems else ""
+        return Draft(made.to_json(), f"{len(made.steps)} steps{more}. Review it, then: dbkit apply THE_PLAN -t {name}")
+
     if file is None:
-        return Looked(report)
+        return Looked(report, {".json": plan})
 
     def draft(findings: Sequence[Finding]) -> Draft:
         from dbkit.pgbouncer.patch import patch
@@ -174,4 +182,4 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         then = "check it with --reload-check, then RELOAD" + (" (some lines need a restart)" if restart else "")
         return Draft(text, f"{text.count('@@ -')} hunks. Review it, then: patch {file} THE_PATCH; {then}")
 
-    return Looked(report, {".patch": draft})
+    return Looked(report, {".patch": draft, ".json": plan} if answer.scene.live else {".patch": draft})

@@ -32,6 +32,21 @@ def postgres_targets(
     return held, chosen
 
 
+def one_of_engine(names: list[str] | None, dsn: str | None, config: Path | None, engine: str) -> Target:
+    """The single target that a plan for this engine is carried out on. Raises UsageError for another engine."""
+    from dbkit import settings
+
+    chosen = settings.load(config).choose(tuple(names or ()), dsn)
+    if len(chosen) != 1:
+        raise UsageError("this command works on one target at a time", hint="name one with -t")
+    if chosen[0].engine != engine:
+        raise UsageError(
+            f"the plan is for {engine}, and target {chosen[0].name!r} is {chosen[0].engine}",
+            hint="name the target that the plan was made for with -t",
+        )
+    return chosen[0]
+
+
 def one_target(names: list[str] | None, dsn: str | None, config: Path | None) -> tuple[Settings, Target]:
     """The single target of a command that changes something."""
     held, chosen = postgres_targets(names, dsn, config)

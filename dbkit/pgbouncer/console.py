@@ -5,6 +5,8 @@ The console speaks the simple protocol only: no transaction, no parameters, no p
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import Final, LiteralString
 
 import psycopg
@@ -12,6 +14,7 @@ from psycopg import conninfo
 
 from dbkit.errors import DbkitError, Unreachable, UsageError
 from dbkit.pgbouncer.ini import parameters
+from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.live import Live, Row
 from dbkit.secrets import redact
 from dbkit.settings import Target
@@ -20,8 +23,55 @@ SHOWN: Final[tuple[LiteralString, ...]] = ("config", "databases", "pools", "user
 PATIENCE: Final = {"connect_timeout": 10}
 
 
-def look(target: Target) -> Live:
-    """Everything that the console shows to this user. Raises Unreachable when it cannot be asked."""
+class Console:
+    """An open console."""
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], version: Version) -> None:
+        self._connection = connection
+        self.version = version
+
+    @property
+    def user(self) -> str:
+        """Who is logged in."""
+        return self._connection.info.user
+
+    @property
+    def host(self) -> str:
+        """Where it was reached: an address, or a folder for a Unix socket."""
+        return self._connection.info.hostaddr or self._connection.info.host
+
+    def look(self) -> Live:
+        """Everything that the console shows to this user."""
+        tables: dict[str, tuple[Row, ...]] = {}
+        hidden: dict[str, str] = {}
+        for what in SHOWN:
+            try:
+                tables[what] = _rows(self._connection, what)
+            except psycopg.Error as error:
+                hidden[what] = redact(str(error).strip())
+        return Live(self.version, tables, hidden)
+
+    def reload(self) -> str:
+        """RELOAD; what it complained of, empty when it did not. Up to 1.24 it never does."""
+        return self._run("reload")
+
+    def set(self, key: str, value: str) -> str:
+        """SET a key until the next RELOAD; what it complained of, empty when it did not."""
+        quoted = value.replace("'", "''")
+        return self._run(f"set {key} = '{quoted}'")
+
+    def _run(self, command: str) -> str:
+        try:
+            # The console takes no parameters; key and value are the plan's, and bytes are sent as they stand.
+            self._connection.execute(command.encode())
+        except psycopg.Error as error:
+            return redact(" ".join(str(error).split()))
+        return ""
+
+
+@contextmanager
+def opened(target: Target) -> Generator[Console]:
+    """The console of a pooler. Raises Unreachable when it cannot be asked."""
     full = _parse(target)
     try:
         connection = psycopg.connect(full, autocommit=True, prepare_threshold=None, cursor_factory=psycopg.ClientCursor)
@@ -36,14 +86,13 @@ def look(target: Target) -> Live:
                 why=redact(str(error)),
                 hint="the address must lead to the pooler's port and its database `pgbouncer`",
             ) from None
-        tables: dict[str, tuple[Row, ...]] = {}
-        hidden: dict[str, str] = {}
-        for what in SHOWN:
-            try:
-                tables[what] = _rows(connection, what)
-            except psycopg.Error as error:
-                hidden[what] = redact(str(error).strip())
-    return Live(version, tables, hidden)
+        yield Console(connection, version)
+
+
+def look(target: Target) -> Live:
+    """Everything that the console shows to this user. Raises Unreachable when it cannot be asked."""
+    with opened(target) as console:
+        return console.look()
 
 
 def _rows(connection: psycopg.Connection[tuple[object, ...]], what: LiteralString) -> tuple[Row, ...]:

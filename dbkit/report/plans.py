@@ -28,7 +28,10 @@ def text(plan: Plan) -> str:
 
 def summary(plan: Plan) -> list[str]:
     """What the steps add up to: how many of which kind, under which lock, and whom that keeps waiting."""
-    where = f"database {plan.target.database}, PostgreSQL {plan.target.server_version}"
+    held = plan.target
+    where = f"database {held.database}, PostgreSQL {held.server_version}"
+    if held.engine == "pgbouncer":
+        where = f"{held.system}, PgBouncer {held.server_version}"
     kinds: Counter[tuple[str, str, str]] = Counter()
     for step in plan.steps:
         locks = ", ".join(part.partition(" on ")[0] for part in step.lock.split(", "))

@@ -7,7 +7,9 @@ of a key wins, every `[pgbouncer]` line sets all keys back to their defaults, an
 from __future__ import annotations
 
 import contextlib
+import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
@@ -90,6 +92,8 @@ class IniFile:
     notes: tuple[Problem, ...] = ()
     """Mistakes that the daemon finds later, when a client comes."""
     entries: int = 0
+    digests: Mapping[str, str] = field(default_factory=dict[str, str])
+    """SHA-256 of every file that was read, by its path: what was judged."""
 
     @property
     def loads(self) -> bool:
@@ -181,6 +185,8 @@ class _Reading:
     reset: int = 0
     """How many settings stood before the last `[pgbouncer]`."""
     halt: bool = False
+    instead: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    digests: dict[str, str] = field(default_factory=dict[str, str])
 
     def stop(self, *problems: Problem) -> None:
         self.stops.append(list(problems))
@@ -188,20 +194,31 @@ class _Reading:
             raise _Halted
 
 
-def read_file(path: Path, version: Version, *, stop: bool = False) -> IniFile:
-    """Read `path` and what it includes. Raises UsageError when the file itself cannot be read."""
-    content = _content(path)
-    return read(content, version, path=str(path), folder=path.parent, stop=stop)
+def read_file(
+    path: Path, version: Version, *, stop: bool = False, instead: Mapping[str, bytes] | None = None
+) -> IniFile:
+    """Read `path` and what it includes; `instead` holds texts that are not yet in the files, by path.
+
+    Raises UsageError when the file itself cannot be read.
+    """
+    content = (instead or {}).get(str(path)) or _content(path)
+    return read(content, version, path=str(path), folder=path.parent, stop=stop, instead=instead)
 
 
 def read(
-    content: bytes, version: Version, *, path: str = "pgbouncer.ini", folder: Path | None = None, stop: bool = False
+    content: bytes,
+    version: Version,
+    *,
+    path: str = "pgbouncer.ini",
+    folder: Path | None = None,
+    stop: bool = False,
+    instead: Mapping[str, bytes] | None = None,
 ) -> IniFile:
     """Read the text of a file; relative includes are looked for in `folder`, then where dbkit runs.
 
     With `stop` the reading ends at the first mistake, as the daemon's does: what came before is what it applied.
     """
-    reading = _Reading(version, folder or Path(), halt=stop)
+    reading = _Reading(version, folder or Path(), halt=stop, instead=instead or {})
     with contextlib.suppress(_Halted):
         _scan(reading, content, path, depth=0)
         if not reading.seen_main:
@@ -221,6 +238,7 @@ def read(
         further=tuple(p for stop in reading.stops[1:] for p in stop),
         notes=tuple(reading.notes),
         entries=reading.count,
+        digests=reading.digests,
     )
 
 
@@ -238,6 +256,7 @@ def _content(path: Path) -> bytes:
 
 
 def _scan(reading: _Reading, content: bytes, path: str, *, depth: int) -> None:
+    reading.digests[path] = hashlib.sha256(content).hexdigest()
     for item in items(content, quoted_names=reading.version.minor >= parameters.QUOTED_NAMES_SINCE):
         match item:
             case Section():
@@ -286,7 +305,8 @@ def _include(reading: _Reading, item: Include, path: str, depth: int) -> None:
         reading.includes.append(
             (Problem(path, item.line, item.path, near="a folder" if folder else ""), not target.is_absolute())
         )
-        content = b"" if folder else _content(found)  # the daemon reads nothing from a folder, and is content
+        # The daemon reads nothing from a folder, and is content.
+        content = b"" if folder else reading.instead.get(str(found)) or _content(found)
     except (UsageError, OSError, ValueError) as error:
         why = error.why if isinstance(error, UsageError) else str(error)
         reading.stop(Problem(path, item.line, f'could not load file "{item.path}": {why or error}'), stopping)
