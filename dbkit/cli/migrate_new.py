@@ -38,6 +38,18 @@ def new(
     on_delete: Annotated[
         str | None, typer.Option("--on-delete", help="cascade, set null, restrict or no action.", metavar="ACTION")
     ] = None,
+    by: Annotated[
+        str | None, typer.Option("--by", help="The column that says which partition a row is in.", metavar="COLUMN")
+    ] = None,
+    every: Annotated[
+        str | None, typer.Option("--every", help="How much a partition holds.", metavar="month|week|day|N")
+    ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", help="Where the first new partition begins.", metavar="VALUE")
+    ] = None,
+    ahead: Annotated[
+        str | None, typer.Option("--ahead", help="How many partitions to make at once.", metavar="N")
+    ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the new object is called.", metavar="NAME")] = None,
     before: Annotated[
         str | None, typer.Option("--before", help="The value before which a new enum value sorts.", metavar="VALUE")
@@ -85,6 +97,7 @@ def new(
         "using": using, "name": name, "default": default, "on-delete": on_delete, "before": before, "after": after,
         "view": "yes" if view else None,
     }  # fmt: skip
+    options |= {"by": by, "every": every, "from": from_, "ahead": ahead}
     environment = revisions.find(migrations)
     _, chosen = targets.one_target(target, dsn, config)
     with connect(chosen, purpose="migrate new") as connection:

@@ -71,6 +71,8 @@ class Design:
     reads_old: tuple[str, ...] = field(default=())
     base: str = ""
     """What the table is called from expand to contract, where a view stands in its place; unquoted."""
+    keys: tuple[tuple[str, ...], ...] = ()
+    """Columns of unique keys that contract takes away: `on conflict` must not rest on them any more."""
 
 
 class Refusals:

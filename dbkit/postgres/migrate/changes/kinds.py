@@ -19,6 +19,7 @@ from dbkit.postgres.migrate.changes import (
     enum_to_text,
     enums,
     facts,
+    partition_table,
     regroup,
     rename_column,
     rename_table,
@@ -151,6 +152,16 @@ def _rename_table(wish: Wish) -> Design:
     return rename_table.design(wish.connection, wish.table, new, wish.accepted, taken=taken)
 
 
+def _partition_table(wish: Wish) -> Design:
+    missing = [f"--{name}" for name in ("by", "every") if name not in wish.options]
+    if missing:
+        raise UsageError(f"{partition_table.KIND} needs {' and '.join(missing)}")
+    return partition_table.design(
+        wish.connection, wish.table, bare(wish.options["by"]), wish.options["every"], wish.options.get("from"),
+        wish.options.get("ahead"), wish.accepted,
+    )  # fmt: skip
+
+
 def _regroup(kind: str) -> Callable[[Wish], Design]:
     return lambda wish: regroup.design(wish.connection, wish.table, kind, wish.assigned, wish.back, wish.accepted)
 
@@ -210,6 +221,11 @@ _ALL: Final = (
     Kind(
         rename_table.KIND, "TABLE NEW_NAME", "rename a table; a view keeps the old name", _rename_table,
         column=False, words=1,
+    ),
+    Kind(
+        partition_table.KIND, "TABLE --by COLUMN --every month|week|day|N [--from VALUE] [--ahead N]",
+        "partition a table by ranges; it becomes the first partition", _partition_table, column=False,
+        options=("by", "every", "from", "ahead"),
     ),
 )  # fmt: skip
 KINDS: Final[Mapping[str, Kind]] = {k.name: k for k in _ALL}

@@ -82,6 +82,8 @@ class Change:
     """Relations (qualified, unquoted) whose use is use of the old shape as a whole: the table of a drop-table."""
     base: str = ""
     """What the table is called while a view stands in its place, unquoted; its triggers are there."""
+    keys: tuple[tuple[str, ...], ...] = ()
+    """Columns of unique keys that contract takes away: `on conflict` must not rest on them any more."""
 
     @property
     def qualified(self) -> str:

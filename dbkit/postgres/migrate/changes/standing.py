@@ -11,6 +11,7 @@ from dbkit.errors import UsageError
 from dbkit.postgres.catalog import quoted
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate import revisions
+from dbkit.postgres.migrate.changes import words
 from dbkit.postgres.migrate.changes.spec import BackfillSpec, Change, Phase
 from dbkit.postgres.migrate.revisions import Environment, Revision
 
@@ -62,6 +63,7 @@ def _change(
         backfills=fills,
         reads_old=tuple(map(str, change.get("reads_old", ()))),
         base=str(change.get("base", "")),
+        keys=tuple(words.columns_in(f"row({key})", "keys") for key in change.get("keys", ())),
     )
 
 

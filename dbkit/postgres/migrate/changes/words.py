@@ -180,3 +180,57 @@ def trigger_only_of(definition: str, columns: tuple[str, ...]) -> str:
             held.columns.add().string.sval = column
 
     return _changed(definition, change)
+
+
+def index_elsewhere(
+    definition: str, table: str, name: str, more: tuple[str, ...] = (), *, concurrently: bool = False
+) -> str:
+    """A CREATE INDEX statement on another table of the same schema, with more key columns at its end."""
+
+    def change(node: Any) -> None:
+        held = node.index_stmt
+        held.idxname = name
+        held.relation.relname = table
+        held.relation.inh = True  # of a partitioned table the server prints ON ONLY
+        held.concurrent = held.if_not_exists = concurrently
+        for column in more:
+            added = held.index_params.add().index_elem
+            added.CopyFrom(held.index_params[0].index_elem)
+            for field in ("expr", "collation", "opclass", "opclassopts"):
+                added.ClearField(field)
+            added.name = column
+
+    return _changed(definition, change)
+
+
+def key_elsewhere(table: str, definition: str, name: str, more: tuple[str, ...] = ()) -> str:
+    """ALTER TABLE ADD CONSTRAINT for a primary key or unique constraint with more columns at its end."""
+
+    def change(node: Any) -> None:
+        held = getattr(node.alter_table_stmt.cmds[0].alter_table_cmd, "def").constraint
+        for column in more:
+            held.keys.add().string.sval = column
+
+    return _changed(f"alter table {table} add constraint {quote(name)} {definition}", change)
+
+
+def trigger_elsewhere(definition: str, table: str) -> str:
+    """A CREATE TRIGGER statement on another table of the same schema."""
+
+    def change(node: Any) -> None:
+        node.create_trig_stmt.relation.relname = table
+
+    return _changed(definition, change)
+
+
+def statistics_elsewhere(definition: str, table: str, schema: str, name: str) -> str:
+    """A CREATE STATISTICS statement on another table of the same schema, under another name."""
+
+    def change(node: Any) -> None:
+        held = node.create_stats_stmt
+        del held.defnames[:]
+        for part in (schema, name):
+            held.defnames.add().string.sval = part
+        held.relations[0].range_var.relname = table
+
+    return _changed(definition, change)

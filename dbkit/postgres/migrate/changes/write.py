@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from dbkit.errors import Refused, UsageError
 from dbkit.model import Json
+from dbkit.postgres.catalog import quote
 from dbkit.postgres.migrate.changes.design import Block, Design, Fill
 from dbkit.postgres.migrate.revisions import Environment
 
@@ -113,6 +114,8 @@ def _expand(design: Design, script: Any) -> str:
         change["reads_old"] = list(design.reads_old)
     if design.base:
         change["base"] = design.base
+    if design.keys:
+        change["keys"] = [", ".join(map(quote, key)) for key in design.keys]
     title = f"Expand: {design.title}" if design.contract else design.title[0].upper() + design.title[1:]
     return _text(title, script, story, "expand", change, design.expand, design.undo_expand, "")
 

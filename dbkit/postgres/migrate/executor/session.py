@@ -206,7 +206,9 @@ class Session:
             wanted = desired.read(self._qualified(_plain(sentence.sql)), f"line {sentence.line}")[0]
             wishes.settle(self._builder, wanted, outcome)
             done.waited += outcome.waited
-            return
+            if self._called(wanted):
+                return
+            self.connection.execute("reset search_path")
         running = Running(self.connection, unit.told, self._limits)
         try:
             with self._watched(running):
@@ -216,6 +218,22 @@ class Session:
                 raise
         finally:
             done.waited += running.waited
+
+    def _called(self, wanted: desired.Wanted) -> bool:
+        """Whether the index is there under its own name, which later statements of a revision may go by.
+
+        Its equal under another name is enough for a wish, but not here. An invalid one is removed.
+        """
+        name = Name(wanted.schema or "", wanted.name).sql
+        rows = fetch(
+            self.connection,
+            "select indisvalid as valid from pg_catalog.pg_index where indexrelid = pg_catalog.to_regclass(%s)",
+            [name],
+        )
+        if rows and not rows[0]["valid"]:
+            self.connection.execute(_sql(f"drop index concurrently {name}"))
+            return False
+        return bool(rows)
 
     def _qualified(self, statement: str) -> str:
         """The index on the table that the revision's search_path means: the builder looks with its own."""

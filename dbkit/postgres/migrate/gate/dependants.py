@@ -13,6 +13,7 @@ from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate import bodies
 from dbkit.postgres.migrate.changes.spec import Change
 from dbkit.postgres.migrate.gate.blocked import Blocked
+from dbkit.postgres.migrate.gate.conflicts import conflicts
 from dbkit.postgres.migrate.gate.shape import Shape, mentions
 from dbkit.postgres.migrate.gate.uses import uses
 
@@ -26,6 +27,7 @@ _HINTS: Final = {
 }
 
 
+_KEY_HINT: Final = "create or replace function, with the column of the partitions in `on conflict` too"
 _COPIED: Final = ("trigger", "statistics object", "constraint")
 """What a change that puts a new column in place of the old one takes over by itself."""
 
@@ -34,6 +36,12 @@ def look(
     connection: Connection, change: Change, table: tuple[str, str], oids: Sequence[int], shape: Shape
 ) -> list[Blocked]:
     """Every dependant of the old shape that contract would break or silently drop."""
+    if shape.keys:
+        return [
+            Blocked("function", f"function {row['name']}: its `on conflict` rests on a key", _KEY_HINT, row["name"])
+            for row in fetch(connection, assets.query("gate/functions"))
+            if _rests_on_key(row, shape)
+        ]
     connection.execute(
         "select set_config('dbkit.about', %s, false), set_config('dbkit.columns', %s::text[]::text, false), "
         "set_config('dbkit.ours', %s::bigint[]::text, false)",
@@ -51,6 +59,14 @@ def look(
         if why:
             found.append(Blocked("function", f"function {row['name']}: {why}", _HINTS["function"], row["name"]))
     return found
+
+
+def _rests_on_key(row: Mapping[str, Any], shape: Shape) -> bool:
+    """Whether a function's body does, as far as its text tells: dynamic SQL that names the table counts."""
+    if not any(_word(name, row["body"]) for _, name in shape.relations) or not _word("conflict", row["body"]):
+        return False
+    body = bodies.of_function(row["plain"], row["language"], row["body"])
+    return bool(body.opaque) or any(conflicts(inner.sql, shape) for inner in body.statements)
 
 
 def _function(row: Mapping[str, Any], oids: Sequence[int], shape: Shape) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -34,13 +35,7 @@ def look(
     was needed is recorded in dbkit.gate_accept. Every look is stored: the next one compares with it.
     """
     found: list[Blocked] = []
-    for schema, name, columns in _targets(change):
-        shape, oids = shape_of(connection, schema, name, columns)
-        if not oids:
-            continue
-        key = change.id if columns else f"{change.id} {name}"
-        if change.base:  # a view stands under the name: triggers and locks are the table's
-            oids += _oids(connection, quoted(schema, change.base))
+    for key, (schema, name), shape, oids in _targets(connection, change):
         watched = watch.observe(connection, key, shape)
         found += _statements(watched, window)
         found += dependants.look(connection, change, (schema, name), oids, shape)
@@ -81,12 +76,22 @@ def _oids(connection: Connection, name: str) -> list[int]:
     return [int(row[0])] if row and row[0] is not None else []
 
 
-def _targets(change: Change) -> list[tuple[str, str, tuple[str, ...]]]:
-    targets = [(change.schema, change.table, change.old)] if change.old else []
+def _targets(connection: Connection, change: Change) -> Iterator[tuple[str, tuple[str, str], Shape, list[int]]]:
+    """What goes away, each under the key of its watch; without what is gone already."""
+    wanted = [(change.id, change.schema, change.table, change.old)] if change.old else []
     for relation in change.reads_old:
         schema, _, name = relation.rpartition(".")
-        targets.append((schema or "public", name, ()))
-    return targets
+        wanted.append((f"{change.id} {name}", schema or "public", name, ()))
+    for key, schema, name, columns in wanted:
+        shape, oids = shape_of(connection, schema, name, columns)
+        if oids and change.base:  # a view stands under the name: triggers and locks are the table's
+            oids += _oids(connection, quoted(schema, change.base))
+        if oids:
+            yield key, (schema, name), shape, oids
+    if change.keys:
+        shape, oids = shape_of(connection, change.schema, change.table, ())
+        if oids:
+            yield f"{change.id} keys", (change.schema, change.table), replace(shape, keys=frozenset(change.keys)), oids
 
 
 def _statements(watched: Watched, window: float) -> list[Blocked]:
@@ -157,7 +162,5 @@ def _accepted(connection: Connection, change: str, blocked: Blocked) -> None:
 
 def begin(connection: Connection, change: Change) -> None:
     """Let the watch begin, where it can: called once a change is verified."""
-    for schema, name, columns in _targets(change):
-        shape, oids = shape_of(connection, schema, name, columns)
-        if oids:
-            watch.observe(connection, change.id if columns else f"{change.id} {name}", shape)
+    for key, _, shape, _ in _targets(connection, change):
+        watch.observe(connection, key, shape)

@@ -23,6 +23,8 @@ class Shape:
     """Columns that go away; empty when the relations themselves do."""
     others: frozenset[str] = frozenset()
     """All columns of the table."""
+    keys: frozenset[tuple[str, ...]] = frozenset()
+    """Columns of unique keys that go away; then it is only about what rests on them."""
 
     def names(self, schema: str, name: str) -> bool:
         """Whether a name in a statement may mean one of the relations."""

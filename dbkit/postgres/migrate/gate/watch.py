@@ -18,6 +18,7 @@ import psycopg
 from dbkit import assets
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.backfill.text import MARK
+from dbkit.postgres.migrate.gate.conflicts import conflicts
 from dbkit.postgres.migrate.gate.shape import Shape
 from dbkit.postgres.migrate.gate.uses import uses
 from dbkit.secrets import redact
@@ -112,7 +113,7 @@ def _look(connection: Connection, change: str, shape: Shape, extension: str, wat
     for row in rows:
         if row["query"] is None or MARK in row["query"]:
             continue
-        how = uses(row["query"], shape, columns)
+        how = conflicts(row["query"], shape) if shape.keys else uses(row["query"], shape, columns)
         if how:
             watched.uses.append(_use(row, how, known.get(row["statement"]), last, watched.now))
     _store(connection, change, info, watched)
