@@ -38,8 +38,9 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
   split-column      TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR
   merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
+  partition-table   TABLE --by COLUMN --every month|week|day|N [--from VALUE] [--ahead N]    `dbkit explain partitions`
 
-Not yet covered: partitioning a table, generated columns, exclusion constraints, moving a column to another table.
+Not yet covered: generated columns, exclusion constraints, moving a column to another table.
 
 Renaming by a view. A column of a primary key, unique or exclusion constraint, unique index, foreign key that points at
 it, partition key or identity stays one column: two unique indexes would make upserts by one name fail on the other.
@@ -58,6 +59,46 @@ name when contract runs: views and policies on it are named when the revisions a
 
 The revisions are plain Alembic: `alembic upgrade` and `downgrade` run them too, filling rows in one statement where
 dbkit does it in batches, and without looking for blockers.""",
+    "partitions": """Partitioning a table by ranges while it is used
+
+  dbkit migrate new partition-table events --by created_at --every month
+  dbkit migrate new partition-table events --by id --every 10000000 --from 400000000 --ahead 5
+
+A partitioned table takes the name; the table as it is becomes its first partition, TABLE_legacy, for everything below
+the first new one. No row is copied, and every statement that names the table goes on, prepared ones too. Columns are of
+type date, timestamp, timestamptz or a whole number; months, weeks (from Monday) and days are those of UTC.
+
+  expand     builds, without stopping anybody, a unique index on KEY and the column for every unique key without it:
+             over partitions a key has to hold the column. From here on `on conflict (id, created_at)` works beside
+             `on conflict (id)`: the application goes over to it. While both keys are there, two sessions that upsert
+             the same key at the same moment may see 23505 from the other one, and an upsert that gives an old id a
+             new created_at always does, as it did before.
+  contract   the gate looks for `on conflict` on the old keys, in statements and functions. Then: the new table with
+             indexes, foreign keys, triggers, policies, grants, statistics, comments and its partitions, empty; a check
+             that the old table ends below the bound, validated without stopping anybody; and the swap in one short
+             transaction, in which ATTACH scans nothing. Views are made again in it: they hold on to tables, not names.
+             From the check until the swap a row beyond the bound is refused, which is why the bound lies 14 days off
+             or more, and contract does not begin when less than a day (a tenth of a step) is left.
+  rollback   after contract too: rows of new partitions are brought back under the lock, up to 10,000 of them
+             (PGOPTIONS=-cdbkit.move_at_most=N and --max-hold allow more, and a longer pause).
+
+What it costs. id alone is not unique any more where it is not part of the bounds; the server only goes on making new
+values for it. Where it does not make them, --accept unique says that the application keeps them apart. Foreign keys
+cannot point at id alone: --accept foreign-keys lets expand drop those that do (rollback makes them again). An update
+that changes the column moves the row, and a concurrent update of it may then fail with 40001. `currval` of an identity
+is known in a session only after its first new value.
+
+The next partitions. Beyond the last one rows go to TABLE_default, so no insert fails; rows there keep their partition
+from being made, so make partitions in time: `select TABLE_add_partitions(3)` makes what is missing for
+the period it is and three more, each built apart and attached under SHARE UPDATE EXCLUSIVE. Call it daily, by cron or
+pg_cron, as the table's owner. Where rows have reached TABLE_default, in one transaction: lock it, create the partition
+`(like TABLE including all)`, move them by `with moved as (delete from ... returning *) insert into ... select *`,
+attach it. While there is a default partition DETACH CONCURRENTLY is refused: drop it if you detach partitions often.
+Autovacuum does not analyze partitioned tables as wholes: run `analyze TABLE` after contract, and then now and then.
+
+Refused, with every reason: a column that may be null; inheritance, rules, exclusion and deferrable constraints,
+constraints that are not validated, a replica identity index; materialized views, functions and columns bound to the row
+type; unlogged tables; a table on which another change is under way; a published one without --accept publication.""",
     "backfill": """Backfilling
 
   dbkit migrate backfill CHANGE         the rows of a change that `dbkit migrate expand` has begun

@@ -56,7 +56,7 @@ def of_build(error: psycopg.Error, what: str, reason: str = "") -> DbkitError:
     if state.startswith("22"):
         hint = "the index expression fails for a row: correct the row, or guard the expression (nullif, case, where)"
         return Broken(said.what, why=why, hint=hint)
-    return Broken(said.what, why=why, hint=_BROKEN.get(state) or said.hint or AGAIN)
+    return Broken(said.what, why=why, hint=_BROKEN.get(state) or error.diag.message_hint or said.hint or AGAIN)
 
 
 def of_duplicates(connection: Connection, index_oid: int | None, what: str, error: psycopg.Error) -> Broken:

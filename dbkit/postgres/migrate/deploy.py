@@ -19,6 +19,7 @@ from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, Targe
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, gate, revisions, rollback_moves
+from dbkit.postgres.migrate.backfill import state
 from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import proof, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
@@ -61,7 +62,18 @@ def expand(target: Target, environment: Environment, options: Options, progress:
     with connect(target, purpose="migrate") as connection:
         found = prepared(connection, target)
         moves = due_before(connection, environment, options.change)
-        return _carry_out("expand", connection, found, target, environment, moves, options, progress)
+        applied = _carry_out("expand", connection, found, target, environment, moves, options, progress)
+        if applied.error is None:
+            _watch(connection, environment, moves)
+        return applied
+
+
+def _watch(connection: Connection, environment: Environment, moves: Sequence[Move]) -> None:
+    """Where no row is to be filled, what uses the old shape is watched from here on; else from verify on."""
+    moved = {m.revision.id for m in moves}
+    for change in standing.changes(connection, environment):
+        if change.expand in moved and change.contract and not change.backfills:
+            gate.begin(connection, change)
 
 
 def contract(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
@@ -111,6 +123,7 @@ def prepared(connection: Connection, target: Target) -> Server:
             hint="connect to PostgreSQL itself, usually on port 5432",
         )
     PostgresStore(connection).prepare()
+    state.prepare(connection)
     return found
 
 

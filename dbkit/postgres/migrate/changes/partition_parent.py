@@ -320,7 +320,7 @@ begin
     where confrelid = {name}::regclass
       and contype = 'f'
     union all
-    select 'view', r.ev_class::regclass::text
+    select distinct 'view', r.ev_class::regclass::text
     from pg_catalog.pg_depend d
     join pg_catalog.pg_rewrite r on r.oid = d.objid
     where d.classid = 'pg_rewrite'::regclass

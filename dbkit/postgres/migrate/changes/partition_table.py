@@ -33,21 +33,20 @@ def design(
     """Partition `table` by ranges of the column `by`."""
     column = table.column(by)
     step = bounds.every(every, column.base, f"{table.sql}.{quote(by)}")
+    begin, count = bounds.start(first, step) if first is not None else None, _ahead(ahead, step)
     more = partition_facts.read(connection, table)
     reasons = Refusals(f"{table.sql} cannot be partitioned online", accepted)
     partition_facts.refuse(table, more, column, reasons)
     reasons.check()
     highest = partition_facts.highest(connection, table, column)
-    if first is not None:
-        begin = bounds.start(first, step)
-    elif highest is None and not step.period and table.rows > 0:
+    if begin is None and highest is None and not step.period and table.rows > 0:
         raise UsageError(
             f"the highest {quote(by)} of {table.sql} could not be read within {partition_facts.LOOK}",
             hint="say by --from where the first new partition begins, above what is written until contract",
         )
-    else:
+    if begin is None:
         begin = step.first(partition_facts.today(), highest)
-    plan = Plan(table, more, column, step, begin, _ahead(ahead, step))
+    plan = Plan(table, more, column, step, begin, count)
     _refuse_bound(plan, highest)
     _refuse_names(plan)
     return _design(connection, plan)
