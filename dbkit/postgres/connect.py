@@ -78,7 +78,10 @@ def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Co
     except psycopg.Error as error:
         raise unreachable(error, full, target.name) from None
     try:
-        pin(connection)
+        if _is_direct(connection):
+            pin(connection)
+        else:
+            connection = _through_a_pooler(connection, full)
         connection.autocommit = autocommit
     except psycopg.Error as error:
         connection.close()
@@ -88,6 +91,10 @@ def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Co
 
 def pin(connection: Connection) -> None:
     """Take role and database defaults out of play: search path, timeouts, and what the session may be ended by."""
+    connection.execute(_pins(connection, "set"))
+
+
+def _pins(connection: Connection, how: LiteralString) -> sql.Composed:
     settings: list[tuple[LiteralString, str]] = [
         ("search_path", "pg_catalog"),
         ("statement_timeout", "0"),
@@ -98,8 +105,24 @@ def pin(connection: Connection) -> None:
     ]
     if connection.info.server_version >= 170000:
         settings.append(("transaction_timeout", "0"))
-    for key, value in settings:
-        connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(key), sql.Literal(value)))
+    return sql.SQL("; ").join(
+        sql.SQL(how) + sql.SQL(" {} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in settings
+    )
+
+
+def _is_direct(connection: Connection) -> bool:
+    """Asked before anything is set: the backend that answers is the one libpq spoke to."""
+    row = connection.execute("select pg_catalog.pg_backend_pid()").fetchone()
+    return row is not None and row[0] == connection.info.backend_pid
+
+
+def _through_a_pooler(first: Connection, full: str) -> Connection:
+    from dbkit.postgres.pooled import Pooled, PooledCursor
+
+    first.close()
+    connection = Pooled.connect(full, autocommit=True, prepare_threshold=None, cursor_factory=PooledCursor)
+    connection.local = _pins(connection, "set local")
+    return connection
 
 
 def server(connection: Connection) -> Server:

@@ -89,8 +89,9 @@ def look(connection: Connection, spec: BackfillSpec, by: str = "auto", *, ours: 
 
 def _about(connection: Connection, query: LiteralString, schema: str, name: str) -> list[dict[str, Any]]:
     """The rows of a query of `sql/` about one table."""
-    connection.execute("select set_config('dbkit.about', %s, false)", [sql.Identifier(schema, name).as_string()])
-    return fetch(connection, query)
+    with connection.transaction():
+        connection.execute("select set_config('dbkit.about', %s, true)", [sql.Identifier(schema, name).as_string()])
+        return fetch(connection, query)
 
 
 def _may(row: dict[str, Any], change: str) -> None:

@@ -42,19 +42,22 @@ def look(
             for row in fetch(connection, assets.query("gate/functions"))
             if _rests_on_key(row, shape)
         ]
-    connection.execute(
-        "select set_config('dbkit.about', %s, false), set_config('dbkit.columns', %s::text[]::text, false), "
-        "set_config('dbkit.ours', %s::bigint[]::text, false)",
-        [sql.Identifier(*table).as_string(), sorted(shape.columns), [s.oid for s in change.backfills]],
-    )
+    with connection.transaction():  # behind a pooler the next one may meet another session
+        connection.execute(
+            "select set_config('dbkit.about', %s, true), set_config('dbkit.columns', %s::text[]::text, true), "
+            "set_config('dbkit.ours', %s::bigint[]::text, true)",
+            [sql.Identifier(*table).as_string(), sorted(shape.columns), [s.oid for s in change.backfills]],
+        )
+        dependants = fetch(connection, assets.query("gate/dependants"))
+        functions = fetch(connection, assets.query("gate/functions"))
     found = [
         Blocked(
             row["kind"], f"{row['kind']} {row['name']}", _HINTS.get(row["kind"], "drop it or make it anew"), row["name"]
         )
-        for row in fetch(connection, assets.query("gate/dependants"))
+        for row in dependants
         if not (change.new and row["kind"] in _COPIED)
     ]
-    for row in fetch(connection, assets.query("gate/functions")):
+    for row in functions:
         why = _function(row, oids, shape)
         if why:
             found.append(Blocked("function", f"function {row['name']}: {why}", _HINTS["function"], row["name"]))
