@@ -194,8 +194,8 @@ def disturbed(scene, what, before, fault, number, monkeypatch, *, back=False, tr
         else:
             # A rollback that ended well is not asked for again: that would take back the phase before.
             again, wanted = None if what == "rollback" and error is None else run(place, what), scene.ends[what, before]
-            if what == "rollback" and fault == "second runner" and place.phase(place.change) == "new":
-                wanted = scene.states["new"]
+            if before == "contracted" and fault == "second runner" and place.phase(place.change) == "new":
+                wanted = scene.ends["rollback", "expanded"]  # the second came when the first was through
         told += f"; again: {again.lines() if again else 'done'}"
         if again is not None:
             assert isinstance(again, Refused), told
