@@ -172,6 +172,8 @@ def lint(
     report = settle(result.report, loaded, baseline)
     _carets(result, quiet=quiet)
     coverage = result.coverage
+    if not coverage.statements:
+        note("note: there is no statement in what was given", quiet=quiet)
     if coverage.not_analysed:
         note(
             f"note: {coverage.not_analysed} of {coverage.statements} statements were not analysed"

@@ -70,7 +70,8 @@ def read(path: Path) -> list[Script]:
     except CommandError as error:
         raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
     except Exception as error:
-        raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error)) from None
+        hint = "a revision's imports have to resolve where dbkit runs: install the application, or set PYTHONPATH"
+        raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error), hint=hint) from None
     rendered = [_render(r) for r in reversed(revisions)]
     if only is not None:
         # The ones before give the schema; the ones after are not read at all.

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate.context import Hazard
+from dbkit.postgres.migrate.psql_text import filled
 from dbkit.postgres.migrate.rules.declare import MigrationRule
-from dbkit.postgres.migrate.source import Part, Script, placeholders_filled
+from dbkit.postgres.migrate.source import Part, Script
+
+_LONGEST: Final = 120
+"""Characters of the grammar's sentence that are shown: an unclosed quote quotes the rest of the file."""
 
 
 @dataclass(slots=True)
@@ -44,7 +49,8 @@ class Coverage:
 
 def plain(error: ddl.SqlSyntaxError) -> str:
     """The grammar's sentence without the place, which the finding carries itself."""
-    return error.what.partition(f":{error.line}:{error.column}: ")[2] or error.what
+    words = " ".join((error.what.partition(f":{error.line}:{error.column}: ")[2] or error.what).split())
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 
 def parse(
@@ -52,8 +58,12 @@ def parse(
 ) -> tuple[list[tuple[Part | None, tuple[ddl.Statement, ...]]], tuple[ddl.SqlSyntaxError, ...]]:
     if script.parts is None:
         statements, errors = ddl.parse_loosely(script.text, label=script.file)
-        if errors and ("${" in script.text or "{{" in script.text):
-            statements, errors = ddl.parse_loosely(placeholders_filled(script.text), label=script.file)
+        if errors:
+            again = filled(script.text)
+            if again != script.text:
+                more, fewer = ddl.parse_loosely(again, label=script.file)
+                if len(fewer) < len(errors):
+                    statements, errors = more, fewer
         return [(None, statements)], errors
     found: list[tuple[Part | None, tuple[ddl.Statement, ...]]] = []
     problems: list[ddl.SqlSyntaxError] = []

@@ -33,7 +33,7 @@ from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules import DISPATCH, MIGRATION_RULES, MigrationRule
 from dbkit.postgres.migrate.rules.reading import BadSuppression
 from dbkit.postgres.migrate.schema import Schema
-from dbkit.postgres.migrate.source import Script, blank
+from dbkit.postgres.migrate.source import Script, blank, unread_commands
 from dbkit.postgres.migrate.stats import Stats
 from dbkit.postgres.migrate.walk import Walk
 from dbkit.rules import Selection
@@ -113,6 +113,7 @@ def examine(scripts: Sequence[Script], options: Options) -> Result:
         if chosen:
             dispatch[kind] = chosen
     walk = Walk(dispatch, _schema(options), options.version[0], options.version[1], options.assume)
+    unread_commands(scripts)
     # Parse trees hold no cycles, but there are millions of nodes: the collector would take a third of the time.
     collecting = gc.isenabled()
     gc.disable()

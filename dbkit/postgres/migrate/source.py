@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from dbkit.errors import UsageError
+from dbkit.postgres.migrate.psql_text import blank, left_out, spaces
 from dbkit.postgres.migrate.transactions import Wrap
 
 
@@ -49,6 +50,8 @@ class Script:
     """What could not be read: line and sentence."""
     original: str = ""
     """The file's text before anything was blanked, for suppressions and fixes."""
+    left_out: tuple[tuple[int, str, str], ...] = ()
+    """psql's commands that run SQL from elsewhere: line, command, and why it is not judged."""
     history: bool = field(default=False)
     """Read for the schema only, not judged."""
 
@@ -61,7 +64,6 @@ _GOOSE: Final = re.compile(r"^--\s*\+goose\s+(Up|Down)\b[^\n]*$", re.MULTILINE |
 _GOOSE_ALONE: Final = re.compile(r"^--\s*\+goose\s+NO\s+TRANSACTION", re.MULTILINE | re.IGNORECASE)
 _ATLAS_ALONE: Final = re.compile(r"^--\s*atlas:txmode\s+none", re.MULTILINE)
 _DJANGO: Final = re.compile(r"^--\n-- [A-Z][^\n]*\n--\s*$", re.MULTILINE)
-_COPY: Final = re.compile(r"^COPY\s[^;]*?\sFROM\s+stdin\b[^;]*;[^\n]*\n", re.MULTILINE | re.IGNORECASE)
 _MARK: Final = re.compile(
     r"--\s*(?:dbkit:\s*(?P<dbkit>no-transaction|in-transaction)"
     r"|squawk-(?P<squawk>disable|enable)-assume-in-transaction)",
@@ -110,6 +112,22 @@ def read_paths(paths: Sequence[Path]) -> list[Script]:
         else:
             raise UsageError(f"{path} does not exist", hint="give SQL files, folders, alembic.ini, or - for stdin")
     return scripts
+
+
+def unread_commands(scripts: Sequence[Script]) -> None:
+    """Take back what is said of psql's includes where the file is one of those that are judged."""
+    if not any(s.left_out for s in scripts):
+        return
+    read = {s.path.resolve() for s in scripts if s.path is not None}
+    for script in scripts:
+        script.left_out = tuple(c for c in script.left_out if not _included(script, c[1]) & read)
+
+
+def _included(script: Script, command: str) -> set[Path]:
+    """Where psql may find the file an include names: where it runs, or beside the script."""
+    name = command.partition(" ")[2].strip().strip("'")
+    folders = (Path.cwd(), *((script.path.parent,) if script.path is not None else ()))
+    return {(folder / name).resolve() for folder in folders} if name else set()
 
 
 def _folder(folder: Path) -> list[Script]:
@@ -172,7 +190,7 @@ def _sqitch(folder: Path, plan: Path) -> list[Script]:
 
 def make(shown: str, text: str, path: Path | None = None) -> Script:
     """A script from a file's text: its convention, its transaction, and only the part that runs."""
-    script = Script(shown, blank(text), path=path, original=text)
+    script = Script(shown, blank(text), path=path, original=text, left_out=left_out(text))
     name = path.name if path is not None else ""
     flyway = _FLYWAY.match(name)
     if flyway:
@@ -227,43 +245,12 @@ def _sections(script: Script, marks: re.Pattern[str]) -> None:
     """Keep what stands under an `up` mark."""
     text = script.text
     found = list(marks.finditer(text))
-    kept: list[str] = [_spaces(text[: found[0].start()])]
+    kept: list[str] = [spaces(text[: found[0].start()])]
     for position, mark in enumerate(found):
         end = found[position + 1].start() if position + 1 < len(found) else len(text)
         section = text[mark.start() : end]
-        kept.append(section if mark[1].lower() == "up" else _spaces(section))
+        kept.append(section if mark[1].lower() == "up" else spaces(section))
     script.text = "".join(kept)
-
-
-def _spaces(text: str) -> str:
-    return re.sub(r"[^\n]", " ", text)
-
-
-def blank(text: str) -> str:
-    """The text without what only psql reads: its commands, and the data of COPY ... FROM stdin."""
-    if "stdin" in text.lower():
-        position, pieces = 0, list[str]()
-        for match in _COPY.finditer(text):
-            if match.start() < position:
-                continue
-            end = text.find("\n\\.", match.end() - 1)
-            end = len(text) if end < 0 else end + 3
-            pieces += [text[position : match.end()], _spaces(text[match.end() : end])]
-            position = end
-        text = "".join([*pieces, text[position:]])
-    if text.startswith("\\") or "\n\\" in text:
-        text = re.sub(r"^\\[^\n]*", lambda m: " " * len(m[0]), text, flags=re.MULTILINE)
-    return text
-
-
-def placeholders_filled(text: str) -> str:
-    """The text with `${name}` and `{{ name }}` replaced by identifiers of the same length, so that it can be parsed."""
-
-    def fill(match: re.Match[str]) -> str:
-        word = re.sub(r"\W", "_", match[0].encode("ascii", "replace").decode())
-        return "x" + word[1:]
-
-    return re.sub(r"\$\{[^}\n]*\}|\{\{[^}\n]*\}\}", fill, text)
 
 
 def with_names(scripts: Iterable[Script]) -> list[Script]:

@@ -63,7 +63,8 @@ def load(file: Path) -> Stats:
     except OSError as error:
         raise UsageError(f"cannot read {file}", why=error.strerror) from None
     except ValueError as error:
-        raise UsageError(f"{file} is not JSON", why=str(error)) from None
+        hint = "`dbkit migrate stats -t TARGET -o stats.json` writes one"
+        raise UsageError(f"{file} is not JSON", why=str(error), hint=hint) from None
     try:
         tables: dict[tuple[str, str], TableSize] = {}
         for entry in data["tables"]:

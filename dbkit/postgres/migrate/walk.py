@@ -87,6 +87,11 @@ class Walk:
             self.coverage.statements += 1
             self.coverage.not_analysed += 1
             self._run(ctx, SyntaxProblem(plain(error), error.line, error.why or ""))
+        for line, command, why in script.left_out:
+            self.coverage.statements += 1
+            self.coverage.not_analysed += 1
+            ctx.line = line
+            self._run(ctx, a.Unread(command, why))
         may_roll_back = "rollback" in script.text.lower()
         ranges = self.ranges.setdefault(script.file, [])
         for part, found in parts:

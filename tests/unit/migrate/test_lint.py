@@ -59,6 +59,28 @@ def test_what_cannot_be_read_is_told_whatever_is_selected():
     assert not report("create indx;", selection=both).active
 
 
+def test_what_psql_would_run_from_elsewhere_is_not_passed(tmp_path):
+    text = """\\i a.sql
+select format('create index on %I (x)', t) from pg_tables \\gexec
+select format('drop index %I', i) from pg_indexes
+\\gexec
+create index i on :"schema".t (a) where b = :'word' and c > :limit and d[1:2] is null;
+insert into t values ('an end \\g');
+"""
+    (tmp_path / "main.sql").write_text(text)
+    (tmp_path / "a.sql").write_text("select 1;")
+
+    def found(*names):
+        scripts = source.read_paths([tmp_path / n for n in names])
+        return [(f.rule.removeprefix("migrate."), f.location.line, f.object) for f in lint.lint(scripts).active]
+
+    unread = [("not-analysed", 2, ""), ("not-analysed", 4, "")]
+    assert [f for f in found("main.sql") if f[0] == "not-analysed"] == [("not-analysed", 1, ""), *unread]
+    assert [f for f in found("main.sql", "a.sql") if f[0] == "not-analysed"] == unread
+    assert ("index-not-concurrent", 5, "xschema.t") in found("main.sql")
+    assert not [f for f in found("main.sql") if f[0] == "syntax-error"]
+
+
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
