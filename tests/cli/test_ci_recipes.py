@@ -63,16 +63,41 @@ def test_github_annotates_and_writes_sarif(project):
     assert all(r["locations"] for r in run["results"])
 
 
+def test_the_upload_waits_for_a_file_and_a_token_that_may_write():
+    steps = yaml.safe_load(block("GitHub Actions", "yaml"))["jobs"]["lint"]["steps"]
+    (upload,) = [s for s in steps if "upload-sarif" in s.get("uses", "")]
+    assert f"hashFiles('{upload['with']['sarif_file']}') != ''" in upload["if"]
+    assert "head.repo.full_name == github.repository" in upload["if"]
+
+
 def test_gitlab_gets_its_code_quality_report(project):
     job = yaml.safe_load(block("GitLab", "yaml"))["migrations"]
-    done = shell("set -e\n" + "\n".join(job["script"]), project, CI_MERGE_REQUEST_TARGET_BRANCH_NAME="main")
+    script = "set -eo pipefail\n" + "\n".join(job["script"])
+    base = subprocess.run(
+        ["git", "merge-base", "origin/main", "HEAD"], cwd=project, capture_output=True, text=True, check=True
+    )
+    done = shell(script, project, CI_MERGE_REQUEST_DIFF_BASE_SHA=base.stdout.strip())
     assert done.returncode == 1, done.stderr
-    issues = json.loads((project / job["artifacts"]["reports"]["codequality"]).read_text())
-    (issue,) = [i for i in issues if i["check_name"] == "migrate.index-not-concurrent"]
+    assert "0002_index.sql" in done.stdout
+    assert "0000_old.sql" not in done.stdout
+    report = project / job["artifacts"]["reports"]["codequality"]
+    issues = json.loads(report.read_text())
+    found = [i for i in issues if i["check_name"] == "migrate.index-not-concurrent"]
+    assert {i["location"]["path"] for i in found} == {"migrations/0000_old.sql", "migrations/0002_index.sql"}
+    (issue,) = [i for i in found if "0002" in i["location"]["path"]]
     assert issue["location"] == {"path": "migrations/0002_index.sql", "lines": {"begin": 1}}
     assert issue["severity"] == "critical"
     assert len({i["fingerprint"] for i in issues}) == len(issues)
     assert all(i["description"] for i in issues)
+
+    # the target branch: nothing fails, and what both have bears the same fingerprint, by which the widget tells them apart
+    subprocess.run([*GIT, "checkout", "main"], cwd=project, check=True, capture_output=True)
+    done = shell(script, project, CI_MERGE_REQUEST_DIFF_BASE_SHA="")
+    assert done.returncode == 0, done.stderr
+    before = {i["fingerprint"] for i in json.loads(report.read_text())}
+    fresh = {i["location"]["path"] for i in issues if i["fingerprint"] not in before}
+    assert before < {i["fingerprint"] for i in issues}
+    assert fresh == {"migrations/0002_index.sql"}
 
 
 def test_every_shell_command_runs(project):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,28 +19,40 @@ _HUNK: Final = re.compile(r"^@@ -\d+(?:,\d+)? \+(\d+)(?:,(\d+))? @@", re.MULTILI
 def since(reference: str, scripts: Iterable[Script]) -> Changed:
     """New files as a whole, changed files by line, since the branch left `reference`. Raises UsageError."""
     lines: dict[str, frozenset[int] | None] = {}
-    roots: dict[Path, tuple[Path, str, frozenset[str]]] = {}
+    folders: dict[Path, Path] = {}
+    trees: dict[Path, _Tree] = {}
     for script in scripts:
         if script.path is None:
             lines[script.file] = None  # standard input is what somebody is looking at now
             continue
-        folder = script.path.resolve().parent
-        if folder not in roots:
-            roots[folder] = _repository(folder, reference)
-        root, base, untracked = roots[folder]
-        relative = script.path.resolve().relative_to(root).as_posix()
-        if relative in untracked or not _existed(root, base, relative):
+        path = script.path.resolve()
+        if path.parent not in folders:
+            folders[path.parent] = Path(_git(path.parent, "rev-parse", "--show-toplevel").strip())
+        root = folders[path.parent]
+        if root not in trees:
+            trees[root] = _tree(root, reference)
+        tree, relative = trees[root], path.relative_to(root).as_posix()
+        if relative not in tree.held:
             lines[script.file] = None
-            continue
-        patch = _git(root, "diff", "--unified=0", "--no-color", "--no-ext-diff", base, "--", relative)
-        touched = frozenset(n for m in _HUNK.finditer(patch) for n in range(int(m[1]), int(m[1]) + int(m[2] or 1)))
-        if touched:
-            lines[script.file] = touched
+        elif relative in tree.changed:
+            patch = _git(root, "diff", "--unified=0", "--no-color", "--no-ext-diff", tree.base, "--", relative)
+            touched = frozenset(n for m in _HUNK.finditer(patch) for n in range(int(m[1]), int(m[1]) + int(m[2] or 1)))
+            if touched:
+                lines[script.file] = touched
     return Changed(lines)
 
 
-def _repository(folder: Path, reference: str) -> tuple[Path, str, frozenset[str]]:
-    root = Path(_git(folder, "rev-parse", "--show-toplevel").strip())
+@dataclass(frozen=True, slots=True)
+class _Tree:
+    """A repository at the commit where the branch left: three questions to git, however many files there are."""
+
+    base: str
+    held: frozenset[str]
+    """Files that were there and are not untracked now."""
+    changed: frozenset[str]
+
+
+def _tree(root: Path, reference: str) -> _Tree:
     if reference.startswith("-"):
         raise UsageError(f"--diff-base {reference!r} is not a commit")
     try:
@@ -50,13 +63,10 @@ def _repository(folder: Path, reference: str) -> tuple[Path, str, frozenset[str]
             why=error.why,
             hint="in CI fetch it first: `git fetch origin main`, or check out with full history",
         ) from None
+    held = _git(root, "ls-tree", "-r", "-z", "--name-only", base).split("\0")
     untracked = _git(root, "ls-files", "--others", "--exclude-standard", "-z").split("\0")
-    return root, base, frozenset(untracked)
-
-
-def _existed(root: Path, base: str, relative: str) -> bool:
-    command = ["git", "-C", str(root), "cat-file", "-e", f"{base}:{relative}"]
-    return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    changed = _git(root, "diff", "-z", "--name-only", "--no-renames", "--no-ext-diff", base).split("\0")
+    return _Tree(base, frozenset(held).difference(untracked), frozenset(changed))
 
 
 def _git(folder: Path, *arguments: str) -> str:
