@@ -66,6 +66,36 @@ def test_lint_and_rehearsal_read_it(db, tmp_path):
     assert (size.rows, size.small) == (2000, True)
     assert size.reads is not None
 
+    migration = tmp_path / "m.sql"
+    migration.write_text(
+        "create index on users (name); create index on elsewhere (x); alter table users add check (id > 0);"
+    )
+
+    def builds():
+        done = dbkit("migrate", "lint", str(migration), "--stats", str(file), "--format", "json")
+        report = json.loads(done.stdout)
+        found = {(f["rule"], f["object"]): f for f in report["findings"]}
+        return found, done.returncode
+
+    found, code = builds()
+    small = found["migrate.index-not-concurrent", "users"]
+    assert (small["severity"], code) == ("info", 1)
+    assert small["data"]["size"].endswith("2 k rows")
+    assert small["data"]["size"] in small["message"]
+    assert found["migrate.check-scans", "users"]["severity"] == "info"
+    unknown = found["migrate.index-not-concurrent", "elsewhere"]
+    assert unknown["severity"] == "error"
+    assert "size" not in unknown["data"]
+
+    data = json.loads(file.read_text())
+    for table in data["tables"]:
+        if table["name"] == "public.users":
+            table.update(bytes=20 * 1024**3, rows=50_000_000)
+    file.write_text(json.dumps(data))
+    large = builds()[0]["migrate.index-not-concurrent", "users"]
+    assert large["severity"] == "error"
+    assert "20 GB, 50 M rows" in large["message"]
+
 
 def test_rates_over_a_window(db):
     db.psql(SCHEMA)

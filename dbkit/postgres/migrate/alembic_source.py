@@ -2,7 +2,8 @@
 
 Nothing of env.py runs: revisions are loaded by Alembic's own ScriptDirectory and their `upgrade()` is run against an
 operations context that writes SQL. `autocommit_block()` ends and begins the transaction as it does online. What a
-revision can only do online (`op.get_bind()` and the like) is reported, not guessed.
+revision can only do online (`op.get_bind()` and the like) is reported, not guessed. Names that are left to a naming
+convention follow the one that `alembic_names` reads from the source.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import io
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from configparser import ConfigParser
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from dbkit.errors import UsageError
+from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
 
@@ -72,7 +74,8 @@ def read(path: Path) -> list[Script]:
     except Exception as error:
         hint = "a revision's imports have to resolve where dbkit runs: install the application, or set PYTHONPATH"
         raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error), hint=hint) from None
-    rendered = [_render(r) for r in reversed(revisions)]
+    naming = convention(folder)
+    rendered = [_render(r, naming) for r in reversed(revisions)]
     if only is not None:
         # The ones before give the schema; the ones after are not read at all.
         position = next((n for n, s in enumerate(rendered) if _same(s.path, only)), None)
@@ -164,7 +167,7 @@ def _cause(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _render(revision: Any) -> Script:
+def _render(revision: Any, naming: Mapping[str, str] | None) -> Script:
     """One revision's SQL, statement by statement, or what kept it from being rendered."""
     path = Path(revision.path)
     source = path.read_text(encoding="utf-8", errors="replace")
@@ -175,7 +178,7 @@ def _render(revision: Any) -> Script:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the revision's own deprecations are not our findings
-            record(path, revision.module.upgrade, parts)
+            record(path, revision.module.upgrade, parts, naming)
     except Exception as error:
         problem = (line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
     except SystemExit as error:
@@ -199,14 +202,16 @@ def _statement_ends(source: str) -> dict[int, int]:
     }
 
 
-def record(path: Path, function: Callable[[], object], parts: list[Part]) -> None:
+def record(
+    path: Path, function: Callable[[], object], parts: list[Part], naming: Mapping[str, str] | None = None
+) -> None:
     """Run `upgrade` or `downgrade` of a revision's file offline and append what it would send.
 
     The text is what Alembic would send online: unlike its own offline mode this keeps tabs and single percent signs.
     """
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
-    from sqlalchemy import text
+    from sqlalchemy import MetaData, text
     from sqlalchemy.schema import DDLElement
 
     context = MigrationContext.configure(
@@ -216,6 +221,7 @@ def record(path: Path, function: Callable[[], object], parts: list[Part]) -> Non
             "output_buffer": io.StringIO(),
             "transactional_ddl": True,
             "literal_binds": True,
+            **({"target_metadata": MetaData(naming_convention=dict(naming))} if naming else {}),
         },
         dialect_opts={"paramstyle": "named"},
     )

@@ -18,6 +18,7 @@ from psycopg import sql
 from dbkit.errors import Refused, UsageError
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.migrate import alembic_source
+from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.source import Part
 
 UP: Final = "upgrade"
@@ -39,6 +40,8 @@ class Revision:
     """The revisions it follows or depends on."""
     script: Any = field(repr=False, compare=False)
     """Alembic's own Script."""
+    naming: Mapping[str, str] | None = field(default=None, repr=False, compare=False)
+    """The convention by which names are given that it leaves out."""
 
     def parts(self, direction: str) -> tuple[Part, ...]:
         """What it sends, in order. Raises UsageError when that needs a connection (`op.get_bind()`)."""
@@ -46,7 +49,7 @@ class Revision:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the revision's own deprecations are not ours to report
-                alembic_source.record(self.path, getattr(self.script.module, direction), found)
+                alembic_source.record(self.path, getattr(self.script.module, direction), found, self.naming)
         except Exception as error:
             raise UsageError(
                 f"{self.path.name}: {direction}() of revision {self.id} cannot be read without a connection",
@@ -159,7 +162,8 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
         raise UsageError(f"{directory}: a revision cannot be imported", why=why) from None
     finally:
         sys.dont_write_bytecode = held
-    return Environment(directory, tuple(_revision(script, s) for s in found), script, version_table)
+    naming = convention(directory)
+    return Environment(directory, tuple(_revision(script, s, naming) for s in found), script, version_table)
 
 
 def heads(connection: Connection, environment: Environment) -> tuple[str, ...]:
@@ -198,7 +202,7 @@ def _nearest(start: Path) -> Path:
     )
 
 
-def _revision(script: Any, found: Any) -> Revision:
+def _revision(script: Any, found: Any, naming: Mapping[str, str] | None) -> Revision:
     module = found.module
     down = found.down_revision
     follows = (down,) if isinstance(down, str) else tuple(down or ())
@@ -212,6 +216,7 @@ def _revision(script: Any, found: Any) -> Revision:
         change=cast(Mapping[str, Any], change) if isinstance(change, Mapping) else None,
         after=(*follows, *needs),
         script=found,
+        naming=naming,
     )
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from dbkit.errors import UsageError
-from dbkit.postgres.migrate import alembic_source, lint
+from dbkit.postgres.migrate import alembic_source, lint, revisions
 
 FIRST = """
 revision, down_revision = "a1", None
@@ -115,3 +115,64 @@ def test_what_is_missing_is_said(tmp_path, files, path, words):
 
     with pytest.raises(UsageError, match=words):
         read()
+
+
+NAMED = """
+revision, down_revision = "c1", None
+import sqlalchemy as sa
+from alembic import op
+
+def upgrade():
+    op.create_table("t", sa.Column("id", sa.Integer, primary_key=True), sa.Column("a", sa.Integer), sa.Column("b", sa.Integer))
+"""
+BY_CONVENTION = """
+revision, down_revision = "d2", "c1"
+from alembic import op
+
+def upgrade():
+    op.create_unique_constraint(None, "t", ["a"])
+    op.create_check_constraint("positive", "t", "a > 0")
+    op.create_foreign_key(None, "t", "t", ["b"], ["id"])
+    op.create_index(None, "t", ["b"])
+    op.drop_constraint(op.f("uq_t_a"), "t")
+"""
+MODELS = """
+from sqlalchemy import MetaData
+NAMES: dict[str, str] = {
+    "ix": "ix_%(column_0_label)s", "uq": "uq_%(table_name)s_%(column_0_name)s", "pk": "pk_%(table_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s", "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+}
+metadata = MetaData(naming_convention=NAMES)
+raise SystemExit("a model must not run")
+"""
+NAMES_GIVEN = ("ADD CONSTRAINT uq_t_a UNIQUE", "ck_t_positive", "fk_t_b_t", "ix_t_b")
+
+
+@pytest.mark.parametrize(
+    ("files", "given"),
+    [
+        ({"app/models.py": MODELS, "env.py": "from app.models import metadata as target_metadata"}, True),
+        ({"app/models.py": MODELS, "app/__init__.py": "from .models import metadata", "env.py": "import app"}, True),
+        ({"src/app/models.py": MODELS, "src/app/db.py": "from app import models", "env.py": "from app.db import x"}, True),
+        ({"env.py": MODELS}, True),
+        ({"names.py": MODELS, "env.py": "from names import NAMES\nt = MetaData(naming_convention=NAMES)"}, True),
+        ({"env.py": "t = MetaData(naming_convention=given())"}, False),
+        ({"env.py": "import app", "app.py": "def broken(:"}, False),
+        ({"env.py": MODELS + "other = MetaData(naming_convention={'uq': 'u_%(table_name)s'})"}, False),
+        ({"env.py": "t = MetaData(naming_convention={'uq': '%(own_token)s', 'own_token': f})"}, False),
+        ({"env.py": ""}, False),
+    ],
+)  # fmt: skip
+def test_names_follow_a_convention_that_the_source_shows(tmp_path, files, given):
+    place = tmp_path / "migrations"
+    (place / "versions").mkdir(parents=True)
+    for name, text in files.items():
+        file = (place if name == "env.py" else tmp_path) / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    (place / "versions" / "c1.py").write_text(NAMED)
+    (place / "versions" / "d2.py").write_text(BY_CONVENTION)
+    text = alembic_source.read(place)[1].text
+    deployed = "\n".join(p.sql for p in revisions.find(place)["d2"].parts("upgrade"))
+    assert [name in text for name in NAMES_GIVEN] == [given, given, given, True]  # SQLAlchemy names indexes by itself
+    assert deployed == text
