@@ -125,7 +125,8 @@ def _blocks(
         return [*before, *(Block(b.what, b.who, b.hint) for b in gate.look(connection, change))]
     if change.phase is Phase.EXPANDED:
         name = f"`dbkit migrate backfill {change.id}`, then `dbkit migrate verify {change.id}`"
-        return [Block("rows that are not proved to agree", change.qualified, name)]
+        unindexed = [Block(b.what, b.who, b.hint) for b in gate.lost(connection, change)]
+        return [Block("rows that are not proved to agree", change.qualified, name), *unindexed]
     return []
 
 

@@ -51,7 +51,7 @@ def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copie
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
             temporary, final = names(table, index.name, mapping, keep=keep)
-            made.online += _index(table, words.index(index.definition, mapping, temporary), temporary)
+            made.online += index_blocks(table, words.index(index.definition, mapping, temporary), temporary)
             if temporary != final:
                 made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
     for item in table.statistics:
@@ -158,7 +158,8 @@ def _constraint(
         made.swap.append(Line(f"alter table {table.sql} rename constraint {quote(temporary)} to {quote(final)}"))
 
 
-def _index(table: Table, statement: str, name: str) -> list[Block]:
+def index_blocks(table: Table, statement: str, name: str) -> list[Block]:
+    """CREATE INDEX CONCURRENTLY under that name; on a partitioned table leaf by leaf."""
     if table.kind != "p":
         return [alone(statement)]
     # On a partitioned table: the parent's alone, each leaf's concurrently, then attached; the parent's becomes valid.
@@ -204,7 +205,7 @@ def originals(table: Table, mapping: Mapping[str, str], *, renames: bool = True)
             _constraint(made, table, constraint, same, own=True)
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
-            made.online += _index(table, words.index(index.definition, same, index.name), index.name)
+            made.online += index_blocks(table, words.index(index.definition, same, index.name), index.name)
     for item in table.statistics:
         if columns & set(item.columns):
             made.beside.append(Line(words.statistics(item.definition, same, item.schema, item.name)))
@@ -228,7 +229,7 @@ def _renamed_back(line: Line) -> Line | None:
 
 
 def names(table: Table, name: str, mapping: Mapping[str, str], *, keep: bool) -> tuple[str, str]:
-    """The name the copy gets now, and the one it ends with."""
+    """The name a copy gets now, and the one it ends with: the old one where it does not tell the old column."""
     final = name
     for old, new in mapping.items() if not keep else ():
         # As a word of the name: `users_name_idx` tells `name`, `renames` does not.

@@ -69,6 +69,8 @@ class Design:
     """What hangs on the old shape and is not copied: a person has to move it before contract (or, where there is none,
     to look at it before the change)."""
     reads_old: tuple[str, ...] = field(default=())
+    lost: tuple[str, ...] = ()
+    """Indexes that go with the old shape and have no copy, as `index public.t_name_idx`: the gate names them."""
     base: str = ""
     """What the table is called from expand to contract, where a view stands in its place; unquoted."""
     keys: tuple[tuple[str, ...], ...] = ()

@@ -66,6 +66,9 @@ def drop_column(table: Table, name: str, accepted: Sequence[str]) -> Design:
         final="the values of the dropped column are gone: take them from a backup",
         story=(f"The new application does not use {name}; when the old one has gone, contract takes it away.",),
         notes=(*copies.dependants(table, [name]), *shared),
+        lost=tuple(
+            f"index {quoted(table.schema, i.name)}" for i in table.indexes if name in i.uses and len(i.uses) > 1
+        ),
     )
 
 

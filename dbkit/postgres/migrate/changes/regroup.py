@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
 from dbkit.errors import UsageError
-from dbkit.postgres.catalog import quote
+from dbkit.postgres.catalog import quote, quoted
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.migrate.changes import copies, replace, words
-from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, transaction
+from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, alone, transaction
 from dbkit.postgres.migrate.changes.dualwrite import Pair
 from dbkit.postgres.migrate.changes.facts import Table
 from dbkit.postgres.migrate.changes.server import immutable, type_of
+from dbkit.postgres.migrate.changes.translate import Translation
 
 SPLIT = "split-column"
 MERGE = "merge-columns"
@@ -48,7 +50,8 @@ def design(
     if lost:
         reasons.add(f"{lost}", accept="roundtrip")
     reasons.check()
-    return _design(table, kind, forward, backward, types)
+    translation = Translation.of(connection, table, forward, backward)
+    return _design(table, kind, forward, backward, types, _copies(table, tuple(backward), tuple(forward), translation))
 
 
 def _sides(kind: str, old: Sequence[str], new: Sequence[str]) -> None:
@@ -58,9 +61,56 @@ def _sides(kind: str, old: Sequence[str], new: Sequence[str]) -> None:
         raise UsageError(f"{kind} wants {shape}", hint=f"`dbkit explain changes` shows {kind} in full")
 
 
+@dataclass
+class _Copied:
+    """What hangs on the old columns and goes over to the new ones, and what does not."""
+
+    beside: list[Line] = field(default_factory=list[Line])
+    online: list[Block] = field(default_factory=list[Block])
+    proofs: list[Block] = field(default_factory=list[Block])
+    lost: list[str] = field(default_factory=list[str])
+    notes: list[str] = field(default_factory=list[str])
+
+
+def _copies(table: Table, old: Sequence[str], new: Sequence[str], translation: Translation) -> _Copied:
+    made = _Copied()
+    gone, mapping = ", ".join(old), {o: "_".join(new) for o in old}
+    for index in table.indexes:
+        if not set(index.uses) & set(old):
+            continue
+        name, _ = copies.names(table, index.name, mapping, keep=False)
+        statement = translation.index(index.definition, name)
+        if statement:
+            made.online += copies.index_blocks(table, statement, name)
+        else:
+            made.lost.append(f"index {quoted(table.schema, index.name)}")
+            made.notes.append(
+                f"index {quote(index.name)} goes with {gone} and has no copy: {index.definition} (write the one that "
+                "the new application needs into the expand revision)"
+            )
+    for constraint in table.constraints:
+        if not set(constraint.columns) & set(old):
+            continue
+        if constraint.kind == "c":
+            name, _ = copies.names(table, constraint.name, mapping, keep=False)
+            made.beside.append(Line(translation.check(table.sql, constraint.definition, name)))
+            if constraint.validated:
+                made.proofs.append(alone(f"alter table {table.sql} validate constraint {quote(name)}"))
+        elif constraint.kind == "f":
+            made.notes.append(f"the foreign key {quote(constraint.name)} goes with {gone}")
+    made.notes += [
+        f"statistics {quote(s.name)} goes with {gone}" for s in table.statistics if set(s.columns) & set(old)
+    ]
+    if any(table.column(o).not_null for o in old):
+        names = ", ".join(map(quote, new))
+        made.notes.append(f"{gone} must not be null, {names} may be: `dbkit migrate new set-not-null` demands it")
+    return made
+
+
 def _design(
-    table: Table, kind: str, forward: Mapping[str, str], backward: Mapping[str, str], types: Mapping[str, str]
-) -> Design:
+    table: Table, kind: str, forward: Mapping[str, str], backward: Mapping[str, str], types: Mapping[str, str],
+    copied: _Copied,
+) -> Design:  # fmt: skip
     old, new = tuple(backward), tuple(forward)
     pair = Pair(table.schema, table.name, dict(forward), dict(backward), (), new[0])
     back = pair.reverse(tuple(c for c in old if table.column(c).not_null))
@@ -92,7 +142,12 @@ def _design(
         old=old,
         new=new,
         expand=(
-            transaction(Line(on + ", ".join(add), "no default: it would hide what a writer gave"), *pair.install()),
+            transaction(
+                Line(on + ", ".join(add), "no default: it would hide what a writer gave"),
+                *pair.install(),
+                *copied.beside,
+            ),
+            *copied.online,
         ),
         undo_expand=(
             transaction(lock, *pair.remove(), Line(on + ", ".join(f"drop column if exists {quote(n)}" for n in new))),
@@ -100,6 +155,7 @@ def _design(
         contract=(
             Block((pair.fill_at_once(),), outside=True),
             Block((pair.validate(),), outside=True),
+            *copied.proofs,
             transaction(lock, *pair.remove(), Line(on + ", ".join(f"drop column if exists {quote(n)}" for n in old))),
         ),
         undo_contract=tuple(undo_contract),
@@ -109,19 +165,9 @@ def _design(
             f"{', '.join(new)} and {', '.join(old)} follow each other from expand on.",
             "A row the new application never writes keeps its old value; one it writes is stored as --back makes it.",
         ),
-        notes=(*copies.dependants(table, list(old)), *_hanging(table, old)),
+        notes=(*copies.dependants(table, list(old)), *copied.notes),
+        lost=tuple(copied.lost),
     )
-
-
-def _hanging(table: Table, old: Sequence[str]) -> list[str]:
-    """What goes with the old columns at contract and has no copy."""
-    found = [f"index {quote(i.name)} goes with {', '.join(old)}" for i in table.indexes if set(i.uses) & set(old)]
-    found += [
-        f"constraint {quote(c.name)} goes with {', '.join(old)}"
-        for c in table.constraints
-        if c.kind in "cf" and set(c.columns) & set(old)
-    ]
-    return found
 
 
 def _lost(connection: Connection, table: Table, forward: Mapping[str, str], backward: Mapping[str, str]) -> str:

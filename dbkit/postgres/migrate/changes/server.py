@@ -85,6 +85,34 @@ def refused(connection: Connection, table: Table, column: str, type_: str, wante
         return found
 
 
+def printed(connection: Connection, table: Table, expression: str) -> str:
+    """An expression over a table's columns as the server prints it: with the casts it added, and names qualified."""
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            copy = sql.SQL("create temporary table dbkit_look (like {})")
+            connection.execute(copy.format(sql.Identifier(table.schema, table.name)))
+            check = sql.SQL("alter table dbkit_look add constraint dbkit_seen check (({}) is not null)")
+            connection.execute(check.format(words.trusted(expression)))
+            connection.execute("set local search_path = pg_catalog, pg_temp")
+            row = connection.execute(
+                "select pg_catalog.pg_get_constraintdef(oid) from pg_catalog.pg_constraint where conname = 'dbkit_seen'"
+            ).fetchone()
+            raise _Printed(str(row[0]) if row else "")
+    except _Printed as seen:
+        return seen.text.removeprefix("CHECK ((").removesuffix(" IS NOT NULL))")
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
+
+
+class _Printed(Exception):
+    """Ends the transaction of a look that has a text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
 def type_of(connection: Connection, table: Table, expression: str) -> str:
     """The type of an expression over a table's columns, as the server prints it."""
     query = sql.SQL("select {} as value from {} limit 0").format(

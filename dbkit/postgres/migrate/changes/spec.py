@@ -80,6 +80,8 @@ class Change:
     """In the order they must run: a parent before its children."""
     reads_old: tuple[str, ...] = ()
     """Relations (qualified, unquoted) whose use is use of the old shape as a whole: the table of a drop-table."""
+    lost: tuple[str, ...] = ()
+    """Indexes that go with the old shape and have no copy, as `index public.t_name_idx`."""
     base: str = ""
     """What the table is called while a view stands in its place, unquoted; its triggers are there."""
     keys: tuple[tuple[str, ...], ...] = ()

@@ -112,6 +112,8 @@ def _expand(design: Design, script: Any) -> str:
     }
     if design.reads_old:
         change["reads_old"] = list(design.reads_old)
+    if design.lost:
+        change["lost"] = list(design.lost)
     if design.base:
         change["base"] = design.base
     if design.keys:

@@ -40,6 +40,7 @@ def look(
         found += _statements(watched, window)
         found += dependants.look(connection, change, (schema, name), oids, shape)
         found += _transactions(connection, oids, watched.since)
+    found += lost(connection, change)
     left: list[Blocked] = []
     for blocked in found:
         word = blocked.accepted(accept)
@@ -48,6 +49,17 @@ def look(
         else:
             left.append(blocked)
     return left
+
+
+def lost(connection: Connection, change: Change) -> list[Blocked]:
+    """Indexes that are still there, go at contract and have no copy: a query that needs one would read the table."""
+    found: list[Blocked] = []
+    for told in change.lost:
+        name = told.partition(" ")[2]
+        if _oids(connection, name):
+            hint = "build the index that the new application needs, or drop this one"
+            found.append(Blocked("index", f"{told} goes with the old shape and has no copy", hint, name))
+    return found
 
 
 def shape_of(connection: Connection, schema: str, name: str, columns: Sequence[str]) -> tuple[Shape, list[int]]:
