@@ -52,6 +52,16 @@ ctid, GROUP BY the key alone, and before 17 MERGE do not work on the name: `new`
 pg_stat_statements on an empty copy and on a view of it, and refuses with those that fail (--accept statements). Without
 pg_stat_statements nobody looks. rename-table keeps its old name in the same way.
 
+Splitting and merging. Indexes and checks go over to the new columns where they say the same there: a column that is
+taken over as it is, an expression that is one of --set, any other expression with --back in the column's place. An
+index on a column that is taken apart has no copy; it is named by `new`, `status` and the gate (--accept index:NAME):
+write the one that the new application needs into the expand revision.
+
+The way back after contract. Columns that were replaced, split, merged or renamed are made again and filled from the new
+ones. A change of type under one name is made once more with the types exchanged; values that do not fit are counted
+first and refuse it, and what is written meanwhile has to fit. A --using, or a type whose values cannot be asked (text
+to a number), has no way back after contract, nor has a dropped column or table.
+
 What is refused is refused by `new`, with every reason at once. Two things hold for every kind that puts a column in
 place of another: statements that say `select *`, `returning *` or insert without a list of columns have to be named
 first (the column moves to the end, and prepared ones fail with 0A000), and nothing but the application may use the old
@@ -180,6 +190,7 @@ Contract takes the old shape away, so it is refused (exit 4) while something is 
   view, materialized view, rule, policy, publication, foreign key, function
                         what the catalogue knows to rest on it
   function              also those whose body is only text: SQL and PL/pgSQL are read, others searched for the names
+  index                 that goes with the old columns and has no copy
   trigger, constraint, statistics object, generated column
                         where nothing takes their place, because the column simply goes
   transaction           older than the watch, or holding the table where nothing is watched

@@ -77,6 +77,23 @@ def test_two_versions_and_back(made, case, record_property):
     assert old
 
 
+@pytest.mark.parametrize("case", [c for c in CASES if c.name == "change-type-of-a-key"], ids=str, indirect=True)
+def test_back_after_contract(made, case):
+    """The new application is at work while the contract is taken back: nothing fails, no row is lost."""
+    made.done("expand")
+    made.fill(made.change)
+    made.done("contract")
+    traffic = Traffic(made.db.dsn, case, 5)
+    traffic.start(case.new)
+    traffic.run_for(STATEMENTS)
+    traffic.phase = "rollback of contract"
+    made.done("rollback", made.change)
+    traffic.run_for(STATEMENTS)
+    traffic.stop()
+    check_all(made, case, traffic, case.new)
+    assert made.db.execute("select pg_typeof(id)::text from t limit 1") == [("integer",)]
+
+
 def check_all(made, case, traffic, shape):
     """Every row of every application, and every row that nobody touched, as the given version sees it."""
     found = {

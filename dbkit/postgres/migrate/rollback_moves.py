@@ -6,7 +6,7 @@ from dbkit.errors import Refused
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.jobstore import UNFINISHED, PostgresStore
 from dbkit.postgres.migrate import revisions
-from dbkit.postgres.migrate.changes import standing
+from dbkit.postgres.migrate.changes import fitting, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Move
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
@@ -36,6 +36,8 @@ def due_back(connection: Connection, environment: Environment, name: str | None)
                 why=f"revision {above[0].id} ({above[0].doc.splitlines()[0]}) was applied after it",
                 hint="roll that one back first",
             )
+        if move.revision.id in applied:
+            fitting.refuse_lost(connection, move.revision)
     return moves
 
 

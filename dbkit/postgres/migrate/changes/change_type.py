@@ -37,7 +37,7 @@ def design(
     if name is None:
         if back:
             raise UsageError("--back has no use without --name", hint="under one name only the old column is written")
-        return shadow.design(connection, table, column, written, forward, default, reasons)
+        return shadow.design(connection, table, column, written, category, forward, default, reasons)
     copies.refuse(table, [old], reasons)
     replace.refuse_keys(table, column, reasons)
     if table.has(name):
@@ -48,6 +48,7 @@ def design(
     return replace.design(
         table, column, name, kind=KIND, type_=written, forward=forward, backward=backward,
         title=f"change {table.name}.{old} to {name} {written}", default=default,
+        collation=column.collation if category == "S" else None,
     )  # fmt: skip
 
 

@@ -42,6 +42,16 @@ class Fill:
 
 
 @dataclass(frozen=True, slots=True)
+class Fit:
+    """What every row must meet for the way back after contract; `told` says what it means if one does not."""
+
+    schema: str
+    table: str
+    holds: str
+    told: str
+
+
+@dataclass(frozen=True, slots=True)
 class Design:
     """A whole change. `contract` is empty when one revision is all it takes."""
 
@@ -61,6 +71,8 @@ class Design:
     fills: tuple[Fill, ...] = ()
     restore: tuple[Fill, ...] = ()
     """What `undo_contract` has to fill before the old application may start."""
+    fits: tuple[Fit, ...] = ()
+    """What `undo_contract` demands of the rows, counted before it begins."""
     final: str = ""
     """Why the contract cannot be rolled back, where it cannot."""
     story: tuple[str, ...] = ()

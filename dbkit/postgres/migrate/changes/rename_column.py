@@ -42,4 +42,5 @@ def design(
         backward=quote(new),
         title=f"rename {table.name}.{old} to {new}",
         default=column.default,
+        collation=column.collation,
     )

@@ -41,7 +41,7 @@ def refuse_keys(table: Table, column: Column, reasons: Refusals) -> None:
 
 def design(
     table: Table, column: Column, new: str, *, kind: str, type_: str, forward: str, backward: str, title: str,
-    default: str | None,
+    default: str | None, collation: str | None,
 ) -> Design:  # fmt: skip
     """The two revisions. `forward` is an expression over the old column, `backward` one over the new."""
     required = (new,) if column.not_null else ()
@@ -56,7 +56,7 @@ def design(
         table=table.name,
         old=(column.name,),
         new=(new,),
-        expand=_expand(pair, copied, type_, column.collation),
+        expand=_expand(pair, copied, type_, collation),
         undo_expand=_undo_expand(pair, copied),
         contract=_contract(pair, copied, table, column, new, default),
         undo_contract=_undo_contract(pair, table, column, new),

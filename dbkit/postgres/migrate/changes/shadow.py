@@ -2,66 +2,42 @@
 
 The application never sees the shadow. The swap takes primary keys, identity and serial columns, and the foreign keys
 that point at them: every column that must change with it is found from the catalogue, parents before children
-(research/migrations.md 7.3).
+(research/migrations.md 7.3). The way back after contract is the same change once more, with the types exchanged, where
+it can be told beforehand which values fit (fitting).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 
 from dbkit.postgres.catalog import quote, quoted
 from dbkit.postgres.connect import Connection, fetch
-from dbkit.postgres.migrate.changes import copies, facts, words
-from dbkit.postgres.migrate.changes.copies import Copies
-from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, alone, shorten, transaction
-from dbkit.postgres.migrate.changes.dualwrite import Pair
-from dbkit.postgres.migrate.changes.facts import Column, Constraint, Table
+from dbkit.postgres.migrate.changes import copies, facts, fitting, swap, words
+from dbkit.postgres.migrate.changes.design import Block, Design, Fit, Line, Refusals, shorten
+from dbkit.postgres.migrate.changes.facts import Column, Table
+from dbkit.postgres.migrate.changes.swap import Part
 from dbkit.postgres.migrate.names import literal
-
-FINAL = "the old column is gone, and what the new one holds may not fit into it: make a new change instead"
-
-
-@dataclass
-class Part:
-    """One table with its columns that change."""
-
-    table: Table
-    columns: dict[str, str] = field(default_factory=dict[str, str])
-    """Column to its shadow."""
-    pair: Pair = field(init=False)
-    copied: Copies = field(init=False)
-
-    @property
-    def changing(self) -> list[Column]:
-        return [self.table.column(c) for c in self.columns]
-
-    def unique_keys(self) -> list[Constraint]:
-        """Primary keys and unique constraints that hold a changing column."""
-        return [c for c in self.table.constraints if c.kind in "pu" and set(c.columns) & set(self.columns)]
 
 
 def design(
-    connection: Connection, table: Table, column: Column, type_: str, forward: str, default: str | None,
-    reasons: Refusals,
+    connection: Connection, table: Table, column: Column, type_: str, category: str, forward: str,
+    default: str | None, reasons: Refusals,
 ) -> Design:  # fmt: skip
     """The swap of one column and of all that point at it."""
     parts = _closure(connection, table, column)
     for part in parts:
         _refuse(part, reasons)
-    if len(parts) > 1 and forward != f"{quote(column.name)}::{type_}":
+    cast = f"{quote(column.name)}::{type_}"
+    if len(parts) > 1 and forward != cast:
         reasons.add("columns of other tables point at it, so that --using has no one meaning")
     reasons.check()
-    first = parts[0]
     for part in parts:
-        expressions = {s: f"{quote(c)}::{type_}" for c, s in part.columns.items()}
-        if part is first:
-            expressions[part.columns[column.name]] = forward
-        required = tuple(part.columns[c.name] for c in part.changing if c.not_null)
-        part.pair = Pair(part.table.schema, part.table.name, expressions, {}, required, next(iter(part.columns)))
-        part.copied = copies.of(_without_keys(part, parts), part.columns, keep=True)
+        part.types = {c.name: type_ + _collation(c, category) for c in part.changing}
+        part.aim({column.name: forward} if part is parts[0] else {}, parts)
+    back, final = _back(parts, category) if forward == cast else ([], f"{forward} tells no way back")
     tables = [p.table.name for p in parts[1:]]
     also = f" and {len(tables)} that point at it" if tables else ""
+    expand = [b for p in parts for b in swap.expand(p)]
     return Design(
         id=f"{table.name}-{column.name}-{words.slug(type_)}",
         kind="change-type",
@@ -70,17 +46,68 @@ def design(
         table=table.name,
         old=(),
         new=(),
-        expand=tuple(b for p in parts for b in _expand(p, type_)),
-        undo_expand=tuple(_undo(p) for p in reversed(parts)),
-        contract=_contract(connection, parts, {first.table.oid: {column.name: default}}),
+        expand=tuple(expand),
+        undo_expand=tuple(swap.undo(p) for p in reversed(parts)),
+        contract=swap.contract(connection, parts, {table.oid: {column.name: default}}),
+        undo_contract=_undo_contract(connection, back, expand) if back else (),
         fills=tuple(p.pair.fill() for p in parts),
-        final=FINAL,
+        restore=tuple(p.pair.fill() for p in back),
+        fits=tuple(
+            Fit(p.table.schema, p.table.name, fits, f"{p.table.name}.{c} does not fit into {p.types[c]}")
+            for p in back
+            for c, fits in p.fits.items()
+        ),
+        final="" if back else f"the old column is gone, and {final}: make a new change instead",
         story=(
             f"A shadow of {column.name}{also} is kept equal by a trigger; the application does not see it.",
             "contract swaps them in one short transaction. A prepared statement that returns the column fails then,",
             "until it is prepared again (0A000); in `select *` and inserts without a list the column moves to the end.",
         ),
         notes=tuple(n for p in parts for n in copies.dependants(p.table, list(p.columns))),
+    )
+
+
+def _collation(column: Column, category: str) -> str:
+    return f" collate {column.collation}" if column.collation and category == "S" else ""
+
+
+def _back(parts: Sequence[Part], category: str) -> tuple[list[Part], str]:
+    """The same parts with the types they have now; or none, and why not."""
+    back: list[Part] = []
+    for part in parts:
+        made = Part(part.table, dict(part.columns))
+        for column in part.changing:
+            fits = fitting.condition(column, part.types[column.name], category)
+            if fits is None:
+                return [], f"which values fit into {column.type} cannot be asked without an error"
+            made.types[column.name] = column.type + _collation(column, column.category)
+            if fits:
+                made.fits[column.name] = fits
+        back.append(made)
+    for part in back:
+        part.aim({}, back)
+    return back, ""
+
+
+def _undo_contract(connection: Connection, back: Sequence[Part], expand: Sequence[Block]) -> tuple[Block, ...]:
+    """The change made backwards, and then the shadows of its beginning, so that it stands where expand had left it."""
+    defaults = {p.table.oid: {c.name: c.default for c in p.changing} for p in back}
+    asked = [_ask(p, fits) for p in back for fits in p.fits.values()]
+    return (
+        *([Block(tuple(asked))] if asked else []),
+        *(b for p in back for b in swap.expand(p)),
+        *swap.contract(connection, back, defaults),
+        *expand,
+    )
+
+
+def _ask(part: Part, fits: str) -> Line:
+    """For plain Alembic: dbkit counts the rows before it begins."""
+    told = f"{part.table.sql} has values that do not fit into the old type"
+    return Line(
+        f"do $$\nbegin\n  if exists (select from {part.table.sql} where not ({fits})) then\n"
+        f"    raise exception {literal(told.replace('%', '%%'))};\n  end if;\nend\n$$",
+        "before anything is begun",
     )
 
 
@@ -123,143 +150,3 @@ def _refuse(part: Part, reasons: Refusals) -> None:
     for constraint in table.constraints:
         if constraint.kind == "x" and set(constraint.columns) & set(part.columns):
             reasons.add(f"the exclusion constraint {quote(constraint.name)} of {table.sql} holds the column")
-
-
-def _without_keys(part: Part, parts: list[Part]) -> Table:
-    """The table without the foreign keys that change on both sides: those are made after the parents are filled."""
-    from dataclasses import replace
-
-    both = {c.name for c in _foreign(part, parts)}
-    return replace(part.table, constraints=tuple(c for c in part.table.constraints if c.name not in both))
-
-
-def _foreign(part: Part, parts: list[Part]) -> list[Constraint]:
-    """Foreign keys of a table whose parent's columns change too."""
-    changing = {(p.table.schema, p.table.name): p for p in parts}
-    return [
-        c
-        for c in part.table.constraints
-        if c.kind == "f" and c.parent in changing and set(c.parent_columns) & set(changing[c.parent].columns)
-    ]
-
-
-def _expand(part: Part, type_: str) -> list[Block]:
-    table = part.table
-    added = [f"add column if not exists {quote(s)} {type_}" for s in part.columns.values()]
-    add = Line(f"alter table {table.sql} " + ", ".join(added), "nullable and without default: nothing is rewritten")
-    blocks = [transaction(add, *part.pair.install(), *part.copied.beside), *part.copied.online]
-    for key in part.unique_keys():
-        columns = ", ".join(quote(part.columns.get(c, c)) for c in key.columns)
-        name = shorten(key.name, "new")
-        why = "becomes the primary key" if key.kind == "p" else f"becomes the constraint {key.name}"
-        nulls = " nulls not distinct" if "NULLS NOT DISTINCT" in key.definition else ""
-        index = f"create unique index concurrently if not exists {quote(name)} on {table.sql} ({columns}){nulls}"
-        blocks.append(alone(index, why))
-    return blocks
-
-
-def _undo(part: Part) -> Block:
-    drops = ", ".join(f"drop column if exists {quote(s)}" for s in part.columns.values())
-    lock = Line(f"lock table {part.table.sql} in access exclusive mode", "all that follows is metadata: milliseconds")
-    return transaction(
-        lock, *part.pair.remove(), *part.copied.undo,
-        Line(f"alter table {part.table.sql} {drops}", "the old column was right at every moment"),
-    )  # fmt: skip
-
-
-def _contract(
-    connection: Connection, parts: list[Part], defaults: Mapping[int, Mapping[str, str | None]]
-) -> tuple[Block, ...]:
-    blocks: list[Block] = []
-    for part in parts:
-        blocks += [Block((part.pair.fill_at_once(),), outside=True), Block((part.pair.validate(),), outside=True)]
-        blocks += part.copied.proofs
-        shadows = ", ".join(quote(s) for s in part.columns.values())
-        blocks.append(
-            alone(f"analyze {part.table.sql} ({shadows})", "the planner knows the new column from its first use")
-        )
-    mapping = {(p.table.schema, p.table.name): p.columns for p in parts}
-    for part in parts:
-        for key in _foreign(part, parts):
-            name = shorten(key.name, "new")
-            parent = mapping[key.parent] if key.parent else {}
-            add = words.constraint(part.table.sql, key.definition, part.columns, name, parent)
-            drop = f"alter table {part.table.sql} drop constraint if exists {quote(name)}"
-            why = "both foreign keys live side by side until the swap"
-            blocks.append(transaction(Line(drop), Line(add, why)))
-            if key.validated:
-                blocks.append(alone(f"alter table {part.table.sql} validate constraint {quote(name)}"))
-    blocks.append(transaction(*_swap(connection, parts, defaults)))
-    return tuple(blocks)
-
-
-def _swap(connection: Connection, parts: list[Part], defaults: Mapping[int, Mapping[str, str | None]]) -> list[Line]:
-    others = [name for p in parts for name in p.copied.locks]
-    names = ", ".join(dict.fromkeys([*(p.table.sql for p in reversed(parts)), *others]))
-    lines = [Line(f"lock table {names} in access exclusive mode", "all that follows is metadata: milliseconds")]
-    foreign = [(p, c) for p in parts for c in _foreign(p, parts)]
-    lines += [Line(f"alter table {p.table.sql} drop constraint {quote(c.name)}") for p, c in foreign]
-    for part in parts:
-        lines += _swap_columns(connection, part, defaults.get(part.table.oid, {}))
-    for part in parts:
-        for key in part.unique_keys():
-            word = "primary key" if key.kind == "p" else "unique"
-            new = quote(shorten(key.name, "new"))
-            lines.append(
-                Line(f"alter table {part.table.sql} add constraint {quote(key.name)} {word} using index {new}")
-            )
-    for part, key in foreign:
-        new = quote(shorten(key.name, "new"))
-        lines.append(Line(f"alter table {part.table.sql} rename constraint {new} to {quote(key.name)}"))
-    for part in parts:
-        lines += part.copied.swap
-    return lines
-
-
-def _swap_columns(connection: Connection, part: Part, defaults: Mapping[str, str | None]) -> list[Line]:
-    table = part.table
-    lines = list(part.pair.remove())
-    required = [c for c in part.changing if c.not_null]
-    # The tie proves NOT NULL without a scan, so that has to come before the tie goes.
-    proved = [f"alter column {quote(part.columns[c.name])} set not null" for c in required]
-    if proved:
-        lines.insert(0, Line(f"alter table {table.sql} " + ", ".join(proved), "the validated check proves it: no scan"))
-    lines += [Line(f"alter table {table.sql} drop constraint {quote(k.name)}") for k in part.unique_keys()]
-    for column in part.changing:
-        new = part.columns[column.name]
-        if column.identity:
-            lines.append(_identity(connection, table, column, new))
-        elif column.sequence and column.default and "nextval" in column.default:
-            lines.append(Line(f"alter sequence {column.sequence} as bigint"))
-            lines.append(Line(f"alter sequence {column.sequence} owned by {table.sql}.{quote(new)}"))
-            lines.append(Line(f"alter table {table.sql} alter column {quote(new)} set default {column.default}"))
-        elif (default := defaults.get(column.name, column.default)) is not None:
-            lines.append(Line(f"alter table {table.sql} alter column {quote(new)} set default {default}"))
-    lines += part.copied.before
-    dropped = ", ".join(f"drop column {quote(c)}" for c in part.columns)
-    lines.append(Line(f"alter table {table.sql} {dropped}"))
-    lines += [Line(f"alter table {table.sql} rename column {quote(s)} to {quote(c)}") for c, s in part.columns.items()]
-    return lines
-
-
-def _identity(connection: Connection, table: Table, column: Column, new: str) -> Line:
-    """An identity's sequence cannot be moved to another column: a new one of the same name starts where it stands."""
-    row = fetch(
-        connection,
-        "select seqincrement as step, seqcache as cache, seqcycle as cycle from pg_catalog.pg_sequence "
-        "where seqrelid = %s::regclass",
-        [column.sequence],
-    )[0]
-    how = "always" if column.identity == "a" else "by default"
-    extra = f" increment by {row['step']} cache {row['cache']}{' cycle' if row['cycle'] else ''}"
-    add = (
-        f"alter table {table.sql} alter column {quote(new)} add generated {how} as identity "
-        f"(sequence name {column.sequence} start with %s{extra})"
-    )
-    body = (
-        "do $$\ndeclare\n  next bigint;\nbegin\n"
-        f"  select last_value + case when is_called then {row['step']} else 0 end into next from {column.sequence};\n"
-        f"  alter table {table.sql} alter column {quote(column.name)} drop identity;\n"
-        f"  execute format({literal(add)}, next);\nend\n$$"
-    )
-    return Line(body, "the sequence of an identity cannot be moved: a new one starts where the old one stands")

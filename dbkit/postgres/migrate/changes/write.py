@@ -130,6 +130,8 @@ def _contract(design: Design, script: Any) -> str:
     change: dict[str, Json] = {"id": design.id, "kind": design.kind}
     if design.final:
         change["final"] = design.final
+    if design.fits:
+        change["fits"] = [{"schema": f.schema, "table": f.table, "holds": f.holds, "told": f.told} for f in design.fits]
     if design.restore:
         change["fill"] = [_fill_data(f) for f in design.restore]
     return _text(
