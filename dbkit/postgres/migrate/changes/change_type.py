@@ -37,7 +37,7 @@ def design(
     if name is None:
         if back:
             raise UsageError("--back has no use without --name", hint="under one name only the old column is written")
-        return shadow.design(connection, table, column, written, category, forward, default, reasons)
+        return shadow.design(connection, table, column, written, forward, default, reasons, category=category)
     copies.refuse(table, [old], reasons)
     replace.refuse_keys(table, column, reasons)
     if table.has(name):

@@ -41,7 +41,7 @@ def refuse_keys(table: Table, column: Column, reasons: Refusals) -> None:
 
 def design(
     table: Table, column: Column, new: str, *, kind: str, type_: str, forward: str, backward: str, title: str,
-    default: str | None, collation: str | None,
+    default: str | None, collation: str | None = None,
 ) -> Design:  # fmt: skip
     """The two revisions. `forward` is an expression over the old column, `backward` one over the new."""
     required = (new,) if column.not_null else ()

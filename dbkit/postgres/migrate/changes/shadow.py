@@ -20,10 +20,10 @@ from dbkit.postgres.migrate.names import literal
 
 
 def design(
-    connection: Connection, table: Table, column: Column, type_: str, category: str, forward: str,
-    default: str | None, reasons: Refusals,
+    connection: Connection, table: Table, column: Column, type_: str, forward: str, default: str | None,
+    reasons: Refusals, *, category: str = "",
 ) -> Design:  # fmt: skip
-    """The swap of one column and of all that point at it."""
+    """The swap of one column and of all that point at it. `category` is that of the new type, as in pg_type."""
     parts = _closure(connection, table, column)
     for part in parts:
         _refuse(part, reasons)
@@ -34,7 +34,7 @@ def design(
     for part in parts:
         part.types = {c.name: type_ + _collation(c, category) for c in part.changing}
         part.aim({column.name: forward} if part is parts[0] else {}, parts)
-    back, final = _back(parts, category) if forward == cast else ([], f"{forward} tells no way back")
+    back, final = _back(parts, category) if forward == cast else ([], "an expression tells no way back")
     tables = [p.table.name for p in parts[1:]]
     also = f" and {len(tables)} that point at it" if tables else ""
     expand = [b for p in parts for b in swap.expand(p)]
