@@ -120,6 +120,8 @@ def audit(
 
       dbkit audit prod --memory 16GB --cpus 4 --upgrade-to 18
 
+      dbkit audit prod --pg-conf postgresql.conf --baseline yesterday.json
+
       dbkit audit --pgbouncer-ini pgbouncer.ini --pgbouncer-version 1.18 --fix fix.patch
 
       dbkit audit pool prod --reload-check
@@ -130,7 +132,7 @@ def audit(
     from dbkit.rules import Selection
 
     held = settings.load(config)
-    machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings, upgrade_to)
+    machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings, upgrade_to, baseline)
     flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix, machine)
     called = [*(names or ()), *(target or ())]
     offline = pg_conf is not None or pgbouncer_ini is not None
@@ -153,7 +155,8 @@ def audit(
         own = all(entry.partition(".")[0] == "pg" for entry in named)
         rules = targets.policy_of(held, None, policy, only="postgres" if own and not looks else None)
         flags.selection.validate()
-        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection))
+        server = databases[0] if len(databases) == 1 else None
+        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, server))
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]
     if len(failed) == len(results) == 1:

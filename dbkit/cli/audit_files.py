@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
 
 from dbkit.cli.audit_looks import Draft, Look, Looked
-from dbkit.errors import UsageError
+from dbkit.errors import DbkitError, UsageError
 from dbkit.model import TargetInfo
 
 if TYPE_CHECKING:
     from dbkit.model import Finding
     from dbkit.policy import Policy
-    from dbkit.postgres.settings.scene import Size
+    from dbkit.postgres.settings.drift import Baseline
+    from dbkit.postgres.settings.scene import Scene, Size
     from dbkit.rules import Selection
+    from dbkit.settings import Target
 
 Storage = Literal["ssd", "hdd", "san"]
 NEWEST = 18
@@ -31,6 +33,16 @@ class Machine:
     managed: str | None = None
     settings: Path | None = None
     upgrade_to: str | None = None
+    baseline: Path | None = None
+
+    def earlier(self) -> Baseline | None:
+        """The report of --baseline, for what has changed since. Raises UsageError when it is none."""
+        from dbkit.cli import output
+        from dbkit.postgres.settings import drift
+
+        if self.baseline is None:
+            return None
+        return drift.baseline(str(self.baseline), output.read_baseline(self.baseline))
 
     def later(self, than: int | None = None) -> int | None:
         """The version of --upgrade-to. Raises UsageError when it is not one, or not newer."""
@@ -65,8 +77,12 @@ def postgres_conf(
     machine: Machine,
     policy: Policy,
     selection: Selection,
+    beside: Target | None = None,
 ) -> Look:
-    """The look at a postgresql.conf. Raises UsageError when it cannot be read or the version is not known."""
+    """The look at a postgresql.conf; `beside` is the server it is compared with.
+
+    Raises UsageError when the file cannot be read or the version is not known.
+    """
     from dbkit.postgres.settings import documents, offline
 
     major = _major(version, "--pg-version") if version is not None else NEWEST
@@ -74,8 +90,11 @@ def postgres_conf(
     wanted = documents.load(machine.settings)
     scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed)
 
+    earlier = machine.earlier()
+    held = replace(scene, earlier=earlier.of_file(scene.name) if earlier else None)
+
     def look() -> Looked:
-        answer = offline.audit(scene, policy, selection)
+        answer = offline.audit(_with_server(held, beside), policy, selection)
 
         def patch(findings: Sequence[Finding]) -> Draft:
             text = answer.patch(findings)
@@ -91,7 +110,18 @@ def postgres_conf(
 
         return Looked(answer.report, {".patch": patch, ".sql": script, ".sh": commands})
 
-    return Look(TargetInfo(str(file), "postgres", str(major)), policy, look, "pg")
+    return Look(TargetInfo(scene.name, "postgres", str(major)), policy, look, "pg")
+
+
+def _with_server(scene: Scene, beside: Target | None) -> Scene:
+    if beside is None:
+        return scene
+    from dbkit.postgres.settings import live
+
+    try:
+        return replace(scene, server=(beside.name, live.settings_of(beside)))
+    except DbkitError as error:
+        return replace(scene, server_unseen=f"{beside.name} could not be asked: {error.what}")
 
 
 def _major(text: str, flag: str) -> int:

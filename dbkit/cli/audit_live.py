@@ -63,6 +63,7 @@ def postgres(held: Settings, one: Target, flags: Flags, peers: Sequence[Target] 
         settings=documents.load(flags.machine.settings or (held.directory / one.settings if one.settings else None)),
         managed=flags.machine.managed,
         upgrade_to=flags.machine.later(),
+        baseline=flags.machine.earlier(),
         peers=[peer for peer in peers if peer.name != one.name],
     )
 

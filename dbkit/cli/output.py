@@ -86,19 +86,25 @@ def require_writable(file: Path) -> None:
 def write(file: Path, text: str) -> None:
     """Write a result file, or raise UsageError saying why it cannot be written."""
     try:
-        file.write_text(text, encoding="utf-8")
+        file.write_text(text, encoding="utf-8", errors="surrogateescape")  # a patch keeps bytes that are no UTF-8
     except OSError as error:
         hint = "name a file in a folder that you may write to"
         raise UsageError(f"cannot write {file}", why=error.strerror, hint=hint) from None
 
 
-def _baseline(file: Path) -> frozenset[str]:
+def read_baseline(file: Path) -> Any:
+    """The JSON report of `--baseline`. Raises UsageError when it is none."""
     try:
         data: Any = json.loads(file.read_text(encoding="utf-8"))
-        return frozenset(str(f["fingerprint"]) for f in data["findings"])
+        [f["fingerprint"] for f in data["findings"]]
     except OSError as error:
         raise UsageError(f"cannot read the baseline {file}", why=error.strerror) from None
     except (ValueError, KeyError, TypeError):
         raise UsageError(
             f"{file} is not a baseline", hint="a baseline is a JSON report: `dbkit audit --format json > baseline.json`"
         ) from None
+    return data
+
+
+def _baseline(file: Path) -> frozenset[str]:
+    return frozenset(str(f["fingerprint"]) for f in read_baseline(file)["findings"])

@@ -19,11 +19,11 @@ from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.ini.reader import IniFile, read_file
 from dbkit.pgbouncer.ini.userlist import Userlist
 from dbkit.pgbouncer.live import USERS_SHOWN_SINCE, Live, config_of
-from dbkit.pgbouncer.printable import line, printable
 from dbkit.pgbouncer.rules import POOLER_RULES
 from dbkit.pgbouncer.rules.declare import NEEDS, Blind, Edit, Verdict
 from dbkit.pgbouncer.scene import Config, PoolUser, Scene, of_file
 from dbkit.policy import Policy
+from dbkit.printable import line, printable
 from dbkit.rules import Rule, Selection
 from dbkit.secrets import redact
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dbkit.exhibits import Bar, Stack, Table, Tone
 from dbkit.pgbouncer import demand
 from dbkit.pgbouncer.live import Live
-from dbkit.pgbouncer.printable import line
 from dbkit.pgbouncer.scene import Scene
+from dbkit.printable import line
 from dbkit.sizes import format_seconds
 
 

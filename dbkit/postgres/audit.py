@@ -15,6 +15,7 @@ from dbkit.postgres.indexes import fixes, planning
 from dbkit.postgres.indexes.desired import Wanted
 from dbkit.postgres.indexes.rules import INDEX_RULES
 from dbkit.postgres.settings import documents, live
+from dbkit.postgres.settings.drift import Baseline
 from dbkit.postgres.settings.rules import SETTING_RULES
 from dbkit.postgres.settings.scene import Size
 from dbkit.rules import Rule, Selection
@@ -41,12 +42,14 @@ class Question:
     """Other targets of the run, whose settings should be the same."""
     upgrade_to: int | None = None
     """The major version an upgrade is planned to."""
+    baseline: Baseline | None = None
+    """An earlier report, for what has changed since."""
 
     def view(self) -> live.View:
         """What the settings are held against."""
-        return live.View(
-            self.size, self.settings or documents.load(), self.managed, (*self.replicas, *self.peers), self.upgrade_to
-        )
+        nodes = (*self.replicas, *self.peers)
+        wanted = self.settings or documents.load()
+        return live.View(self.size, wanted, self.managed, nodes, self.upgrade_to, self.baseline)
 
 
 @dataclass(frozen=True, slots=True)

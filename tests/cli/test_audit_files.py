@@ -1,6 +1,7 @@
 """`dbkit audit --pg-conf` as a user meets it: the documented text, the JSON of a file, patches, scripts, bad input."""
 
 import json
+import os
 import subprocess
 
 import pytest
@@ -101,7 +102,7 @@ def test_the_json_of_a_file_is_the_documented_one(conf):
 def test_bytes_that_are_not_text_are_shown_and_patched(conf):
     conf.write_bytes(b"cluster_name = '\xff\xfe'\nwork_mem = 1GB # caf\xe9\r\n")
     report, _ = audit(conf, *TIER)
-    assert report["files"][0]["settings"]["cluster_name"]["raw"] == "\ufffd\ufffd"
+    assert report["files"][0]["settings"]["cluster_name"]["raw"] == "\\xff\\xfe"
     patch = conf.parent / "fix.patch"
     dbkit("audit", "--pg-conf", str(conf), *TIER, "--fix", str(patch))
     applied = subprocess.run(
@@ -209,3 +210,47 @@ def test_the_shipped_file_says_who_wants_what():
     data = yaml.safe_load(assets.path("policies/postgres.yaml").read_text())
     for name, wish in data["settings"].items():
         assert {"want", "origin", "why"} <= set(wish), name
+
+
+def test_a_baseline_names_each_setting_of_a_file_that_changed(tmp_path):
+    conf, earlier = tmp_path / "postgresql.conf", tmp_path / "earlier.json"
+    conf.write_text("work_mem = 8MB\nmax_connections = 50\nrandom_page_cost = 1.1\n")
+    report, _ = audit(conf)
+    earlier.write_text(json.dumps(report))
+    report, _ = audit(conf, "--baseline", str(earlier))
+    assert "pg.setting-changed" in {p["rule"] for p in report["passed"]}
+    conf.write_text("WORK_MEM = '16MB'\nrandom_page_cost = 1.10\njit = off\n")
+    report, _ = audit(conf, "--baseline", str(earlier))
+    told = {f["object"]: f for f in report["findings"] if f["rule"] == "pg.setting-changed"}
+    assert set(told) == {"work_mem", "max_connections", "jit"}
+    assert "work_mem was 8MB, is 16MB (postgresql.conf:1)" in told["work_mem"]["message"]
+    assert "was 50, is 100 (the default: nothing sets it any more)" in told["max_connections"]["message"]
+    assert told["jit"]["data"]["old"] == "on"
+
+
+@pytest.mark.parametrize("what", ["none", "folder", "pipe", "large"])
+def test_what_is_no_file_is_refused_with_a_hint(what, tmp_path):
+    path = tmp_path / "postgresql.conf"
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    elif what == "large":
+        with path.open("wb") as stream:
+            stream.truncate(100 * 2**20)
+    done = dbkit("audit", "--pg-conf", str(path))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: ")
+    assert "hint: " in done.stderr
+
+
+def test_bytes_that_are_no_utf8_break_no_format_and_stay_in_the_patch(tmp_path):
+    conf = tmp_path / os.fsdecode(b"b\xe9d.conf")
+    conf.write_bytes(b"cluster_name = '\xe9'\n\xe9\xff = 1\nwork_mem = 4MB -- \xe9\nlog_line_prefix = '\x1b[31m\xe9'\n")
+    files = [tmp_path / f"out.{suffix}" for suffix in ("json", "sarif", "xml", "md", "html", "txt")]
+    outputs = [word for file in files for word in ("-o", str(file))]
+    done = dbkit("audit", "--pg-conf", str(conf), *outputs, "--fix", str(tmp_path / "fix.patch"))
+    assert done.returncode == 1, done.stderr
+    assert all("\x1b" not in file.read_text(encoding="utf-8") for file in files[1:])
+    assert json.loads(files[0].read_text())["files"][0]["settings"]["cluster_name"]["raw"] == "\\xe9"
+    assert b"work_mem = 4MB # \xe9" in (tmp_path / "fix.patch").read_bytes()

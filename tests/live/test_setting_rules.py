@@ -11,6 +11,7 @@ from tests.rules import live_example
 # Their bad state is not made by statements: see test_settings_audit.py.
 ELSEWHERE = {
     "pg.checksums-off", "pg.standby-behind", "pg.setting-differs-between-nodes", "pg.tablespace-inside",
+    "pg.setting-changed", "pg.file-not-in-force", "pg.standby-below-primary",
 }  # fmt: skip
 ON_SERVERS = [r for r in SETTING_RULES if r.bad.startswith("--") and r.id not in ELSEWHERE]
 

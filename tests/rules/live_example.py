@@ -94,10 +94,10 @@ def quietly(session, text):
         return
 
 
-def until(own, query):
+def until(own, query, database="example"):
     end = time.monotonic() + WAIT
     while time.monotonic() < end:
-        with psycopg.connect(own.dsn_for("example"), autocommit=True) as connection:
+        with psycopg.connect(own.dsn_for(database), autocommit=True) as connection:
             if connection.execute(query).fetchone()[0]:
                 return
         time.sleep(0.05)

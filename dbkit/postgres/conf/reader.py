@@ -19,10 +19,12 @@ from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import shown
 from dbkit.postgres.conf.lexer import Entry, read
 from dbkit.postgres.conf.values import InvalidValue, Parameter
+from dbkit.printable import utf8
 
 MAX_DEPTH: Final = 10
 UNKNOWN: Final = "unrecognized configuration parameter"
 """The server looks at syntax, then at names, then at values, and each stage only when the one before is clean."""
+WHERE: Final = "on the server, `show config_file` tells where its postgresql.conf is"
 MAX_BYTES: Final = 16 * 2**20
 """A larger file is no configuration; the server would read it, we say so instead of filling the memory."""
 
@@ -149,13 +151,20 @@ def _content(reading: _Reading, path: Path) -> bytes:
         return held
     try:
         if path.is_dir():
-            raise UsageError(f"{path} is a folder", hint="give the postgresql.conf in it")
+            raise UsageError(f"{utf8(str(path))} is a folder", hint="give the postgresql.conf in it")
+        if path.is_fifo() and path.parts[1:2] not in (
+            ("dev",),
+            ("proc",),
+        ):  # <(command) of a shell is one too, and good
+            raise UsageError(f"{utf8(str(path))} is a named pipe", why="nobody may ever write to it", hint=WHERE)
         with path.open("rb") as stream:
             content = stream.read(MAX_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"cannot read {path}", why=error.strerror) from None
+        raise UsageError(f"cannot read {utf8(str(path))}", why=error.strerror, hint=WHERE) from None
     if len(content) > MAX_BYTES:
-        raise UsageError(f"{path} is larger than {MAX_BYTES // 2**20} MB", hint="is this a configuration file?")
+        raise UsageError(
+            f"{utf8(str(path))} is larger than {MAX_BYTES // 2**20} MB", hint="is this a configuration file?"
+        )
     return content
 
 
@@ -278,8 +287,3 @@ def _value(setting: Setting, major: int) -> tuple[str | None, str | None]:
         return shown(parameter, setting.raw, major), None
     except InvalidValue as error:
         return None, str(error)
-
-
-def printable(text: str) -> str:
-    """The text with bytes that are not UTF-8 replaced, so that it can be printed and written as JSON."""
-    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")

@@ -26,7 +26,7 @@ def check(connection: Connection, plan: Plan) -> Server:
     found = server(connection)
     require_supported(found)
     plan.refuse_elsewhere(found.system, found.database)
-    refuse_standby(found)
+    refuse_standby(found, plan)
     if not found.direct:
         raise Refused(
             "this connection goes through a pooler such as PgBouncer",
@@ -40,8 +40,14 @@ def check(connection: Connection, plan: Plan) -> Server:
     return found
 
 
-def refuse_standby(found: Server) -> None:
-    """Raise Refused on a standby, where wanted indexes can neither be built nor compared."""
+def refuse_standby(found: Server, plan: Plan | None = None) -> None:
+    """Raise Refused on a standby, where wanted indexes can neither be built nor compared, and no job be recorded."""
+    if found.in_recovery and plan is not None and plan.steps and all(s.action in SETTINGS for s in plan.steps):
+        raise Refused(
+            "this server is a standby",
+            why="it takes ALTER SYSTEM, but `apply` keeps its record in the database, where a standby cannot write",
+            hint="write the same as a script and run it with psql: dbkit audit TARGET --fix fix.sql",
+        )
     if found.in_recovery:
         raise Refused(
             "this server is a standby",

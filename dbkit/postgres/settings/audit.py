@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from dbkit.model import Evidence, Finding, Fix, Passed, Report, Skipped
+from dbkit.model import Evidence, Finding, Fix, Location, Passed, Report, Skipped
 from dbkit.policy import Policy
-from dbkit.postgres.conf.reader import printable
 from dbkit.postgres.settings import dashboard, dialects
 from dbkit.postgres.settings.repair import Edit
 from dbkit.postgres.settings.rules import SETTING_RULES
 from dbkit.postgres.settings.rules.declare import AnyRule, Change, Verdict
 from dbkit.postgres.settings.scene import Scene, Unseen
+from dbkit.printable import printable, utf8
 from dbkit.rules import Selection
 
 
@@ -77,14 +77,18 @@ def _finding(rule: AnyRule, verdict: Verdict, scene: Scene, policy: Policy) -> F
         rule=rule.id,
         severity=policy.severity(rule, verdict.severity),
         evidence=rule.evidence if scene.live else Evidence.TEXT,
-        message=printable(verdict.message),
+        message=utf8(verdict.message),
         target=scene.name,
-        object=printable(verdict.object),
-        location=verdict.location,
-        data=verdict.data,
+        object=utf8(verdict.object),
+        location=_location(verdict.location),
+        data={name: printable(value) for name, value in verdict.data.items()},
         fix=_fix(verdict, scene),
-        key=verdict.key,
+        key=utf8(verdict.key),
     )
+
+
+def _location(place: Location | None) -> Location | None:
+    return Location(utf8(place.file), place.line) if place else None
 
 
 def _fix(verdict: Verdict, scene: Scene) -> Fix | None:
@@ -96,8 +100,8 @@ def _fix(verdict: Verdict, scene: Scene) -> Fix | None:
         lines = [
             f"{edit.line}: {f'# {_was(scene, edit)}' if edit.text is None else edit.text}" for edit in verdict.edits
         ]
-        return Fix("conf", printable("\n".join(lines)), safe=True)
-    return Fix(verdict.kind, printable(verdict.fix)) if verdict.fix else None
+        return Fix("conf", utf8("\n".join(lines)), safe=True)
+    return Fix(verdict.kind, utf8(verdict.fix)) if verdict.fix else None
 
 
 def _was(scene: Scene, edit: Edit) -> str:

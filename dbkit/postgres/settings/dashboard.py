@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dbkit.exhibits import Bar, Exhibit, Stack, Table
-from dbkit.postgres.conf.reader import printable
 from dbkit.postgres.conf.values import written
 from dbkit.postgres.settings import compare, memory
 from dbkit.postgres.settings.formulas import Unknown
 from dbkit.postgres.settings.scene import Scene, Unseen
+from dbkit.printable import utf8
 from dbkit.sizes import format_bytes
 
 GB = 2**30
@@ -55,9 +55,9 @@ def _rows(scene: Scene) -> list[tuple[str, ...]]:
         except Unseen:
             rows.append((name, "not visible", "", "not judged", "", wish.origin.partition(" (")[0]))
             continue
-        where = f"{Path(held.file).name}:{held.line}" if held.file else held.source
+        where = utf8(f"{Path(held.file).name}:{held.line}") if held.file else held.source
         origin = wish.origin.partition(" (")[0]
-        shown = printable(held.shown)
+        shown = utf8(held.shown)
         try:
             if not compare.applies(wish, scene, known):
                 continue

@@ -12,6 +12,7 @@ from dbkit.policy import Policy
 from dbkit.postgres.connect import Connection, connect, require_supported, server
 from dbkit.postgres.settings import audit, dialects, fixes, observe, steps
 from dbkit.postgres.settings.documents import Wanted
+from dbkit.postgres.settings.drift import Baseline
 from dbkit.postgres.settings.scene import Held, Scene, Size
 from dbkit.rules import Selection
 from dbkit.settings import Target
@@ -26,6 +27,7 @@ class View:
     managed: str | None = None
     nodes: Sequence[Target] = ()
     upgrade_to: int | None = None
+    baseline: Baseline | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,9 @@ def judge(connection: Connection, target: Target, view: View, policy: Policy, se
     require_supported(found)
     others, lost = _others(target, view)
     scene = observe.scene_of(connection, found, target.name, view.size, view.wanted, view.managed)
-    judged = audit.judge(replace(scene, others=others, upgrade_to=view.upgrade_to), policy, selection)
+    earlier = view.baseline.of_server(scene.name) if view.baseline else None
+    scene = replace(scene, others=others, upgrade_to=view.upgrade_to, earlier=earlier)
+    judged = audit.judge(scene, policy, selection)
     report = replace(
         judged.report,
         skipped=(*judged.report.skipped, *lost),
@@ -64,19 +68,23 @@ def judge(connection: Connection, target: Target, view: View, policy: Policy, se
     return Judgement(report, scene, judged.mends)
 
 
-def _others(target: Target, view: View) -> tuple[dict[str, dict[str, Held]], list[Skipped]]:
+def _others(target: Target, view: View) -> tuple[dict[str, Mapping[str, Held]], list[Skipped]]:
     """The settings of the other nodes; one that cannot be reached is a skip."""
-    found: dict[str, dict[str, Held]] = {}
+    found: dict[str, Mapping[str, Held]] = {}
     lost: list[Skipped] = []
     for node in view.nodes:
         if node.name == target.name:
             continue
         try:
-            with connect(node, purpose="audit") as connection:
-                there = observe.scene_of(connection, server(connection), node.name, view.size, view.wanted)
+            found[node.name] = settings_of(node)
         except DbkitError as error:
             reason = f"{node.name} could not be asked: {error.what}"
             lost.append(Skipped("pg.setting-differs-between-nodes", target.name, reason))
-        else:
-            found[node.name] = dict(there.held)
+            lost.append(Skipped("pg.standby-below-primary", target.name, reason))
     return found, lost
+
+
+def settings_of(target: Target) -> Mapping[str, Held]:
+    """The settings of one server and nothing else. Raises Unreachable."""
+    with connect(target, purpose="audit") as connection:
+        return observe.settings_of(connection, server(connection))

@@ -87,6 +87,14 @@ def scene_of(
     )
 
 
+def settings_of(connection: Connection, found: Server) -> Mapping[str, Held]:
+    """The settings alone, for comparison with another node or a file."""
+    overrides = fetch(connection, assets.query("postgres/setting_overrides"))
+    rows = fetch(connection, assets.query("postgres/settings"))
+    files = _fact(connection, found, FACTS["file_settings"])
+    return _settings(rows, overrides, files, min(found.major, parameters.VERSIONS[-1]))
+
+
 def _fact(connection: Connection, found: Server, fact: Fact) -> Sequence[Row] | str:
     user = quote(found.user)
     if fact.stats and not (found.reads_all_stats or found.superuser):

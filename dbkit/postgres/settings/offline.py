@@ -10,11 +10,12 @@ from pathlib import Path
 from dbkit.model import Finding, Json, Report, TargetInfo
 from dbkit.policy import Policy
 from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, printable, read_file
+from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, read_file
 from dbkit.postgres.settings import audit as rules
 from dbkit.postgres.settings import dialects, fixes, patch, repair, start
 from dbkit.postgres.settings.documents import Wanted
 from dbkit.postgres.settings.scene import Held, Scene, Size
+from dbkit.printable import printable, utf8
 from dbkit.rules import Selection
 
 
@@ -46,7 +47,7 @@ def audit(scene: Scene, policy: Policy, selection: Selection) -> Answer:
     report = replace(
         judged.report,
         targets=(TargetInfo(scene.name, "postgres", str(scene.major)),),
-        extra={"files": [as_data(scene, scene.conf)] if scene.conf else []},
+        extra={"files": [printable(as_data(scene, scene.conf))] if scene.conf else []},
     )
     return Answer(report, scene, judged)
 
@@ -76,7 +77,7 @@ def scene_of(
                 parameter, setting.value, "configuration file", setting.file, setting.line
             )
     return Scene(
-        name=str(file),
+        name=utf8(str(file)),
         major=major,
         size=size,
         held=held,
@@ -91,7 +92,7 @@ def scene_of(
 def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
     """The file as DESIGN.md 3 has it in the JSON report, and beyond it what a start or a reload would do."""
     read = [s for s in conf.settings if not s.beyond]
-    counts = Counter(s.name.lower() for s in read)
+    counts = {**conf.occurrences(), **Counter(s.name.lower() for s in read)}
     # As pg_file_settings has them; a name that is only behind a syntax error is shown as a mended file would have it.
     held = conf.effective | {s.name.lower(): s for s in read}
     stops = [message for _, message in start.failures(scene)] if conf.loads else []
@@ -106,23 +107,22 @@ def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
         "errors": [_problem(p) for p in conf.problems if not p.beyond],
         "further": [_problem(p) for p in (*(p for p in conf.problems if p.beyond), *conf.further)],
         "notes": [_problem(p) for p in conf.notes],
-        "settings": {printable(name): _setting(s, counts[name]) for name, s in held.items()},
+        "settings": {name: _setting(s, counts[name]) for name, s in held.items()},
     }
 
 
 def _problem(problem: Problem) -> dict[str, Json]:
-    name = None if problem.name is None else printable(problem.name)
-    return {"file": problem.file, "line": problem.line, "name": name, "message": printable(problem.message)}
+    return {"file": problem.file, "line": problem.line, "name": problem.name, "message": problem.message}
 
 
 def _setting(setting: Setting, occurrences: int) -> dict[str, Json]:
     parameter = setting.parameter
     return {
-        "raw": printable(setting.raw),
-        "value": None if setting.value is None else printable(setting.value),
+        "raw": setting.raw,
+        "value": setting.value,
         "unit": parameter.unit if parameter else None,
         "file": setting.file,
         "line": setting.line,
         "occurrences": occurrences,
-        "error": None if setting.error is None else printable(setting.error),
+        "error": setting.error,
     }

@@ -10,6 +10,7 @@ from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.conf.values import Parameter, in_bytes, is_memory, written
 from dbkit.postgres.settings.documents import Wanted
+from dbkit.postgres.settings.drift import Earlier
 
 Row: TypeAlias = "Mapping[str, Any]"
 FILE: Final = "a file does not show this: name a target to have it looked at"
@@ -100,6 +101,12 @@ class Scene:
     """aws, azure or gcp."""
     others: Mapping[str, Mapping[str, Held]] = field(default_factory=dict[str, Mapping[str, Held]])
     """Settings of the other nodes, by target."""
+    earlier: Earlier | None = None
+    """This server or file as the report given as baseline has it."""
+    server: tuple[str, Mapping[str, Held]] | None = None
+    """Of a file: the server it is for, its target's name and settings."""
+    server_unseen: str = ""
+    """Why that server could not be asked."""
 
     @property
     def live(self) -> bool:

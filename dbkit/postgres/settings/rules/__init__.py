@@ -7,6 +7,7 @@ from typing import Any, Final
 from dbkit.postgres.settings.rules import (
     access,
     connections,
+    drift,
     durability,
     files,
     health,
@@ -25,6 +26,7 @@ from dbkit.rules import Rule
 SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *files.RULES,
     *state.RULES,
+    *drift.RULES,
     *policy.RULES,
     *memory.RULES,
     *connections.RULES,

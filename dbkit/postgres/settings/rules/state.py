@@ -7,7 +7,7 @@ from typing import Final
 from dbkit.model import Location, Severity
 from dbkit.postgres.conf.values import written
 from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, setting_rule
-from dbkit.postgres.settings.scene import FILE, Override, Scene, Unseen
+from dbkit.postgres.settings.scene import FILE, Held, Override, Scene, Unseen
 
 CATEGORY = "state"
 PER_NODE: Final = frozenset(
@@ -228,7 +228,7 @@ def differs_between_nodes(scene: Scene) -> Verdicts:
         apart = {
             node: settings[name].shown
             for node, settings in scene.others.items()
-            if name in settings and settings[name].value != held.value
+            if name in settings and settings[name].value != held.value and not _computed(held, settings[name])
         }
         if apart:
             listed = ", ".join(f"{value or 'empty'} on {node}" for node, value in apart.items())
@@ -237,6 +237,11 @@ def differs_between_nodes(scene: Scene) -> Verdicts:
                 held.parameter.name,
                 data={"here": held.value, "there": dict(apart)},
             )
+
+
+def _computed(one: Held, other: Held) -> bool:
+    """Whether nobody set it on either node: the server made it of other settings, or the versions' defaults differ."""
+    return {one.source, other.source} <= {"default", "override"}
 
 
 RULES = (pending_restart, not_loaded, overridden, differs_between_nodes)
