@@ -33,6 +33,8 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
                                                                           is refused while anything holds it
   enum-to-text      TABLE.COLUMN [--name NEW_NAME]                        a check holds the values; where text sorts
                                                                           otherwise, --accept ordering
+  add-generated-column   TABLE.COLUMN TYPE --expression EXPR              a trigger and a validated check keep it
+  add-generated-column   TABLE.COLUMN TYPE --expression EXPR --virtual    computed when it is read; PostgreSQL 18
   drop-column       TABLE.COLUMN
   drop-table        TABLE
   split-column      TABLE --set NEW=EXPR --set NEW=EXPR --back OLD=EXPR
@@ -40,7 +42,7 @@ In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase p
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
   partition-table   TABLE --by COLUMN --every month|week|day|N [--from VALUE] [--ahead N]    `dbkit explain partitions`
 
-Not yet covered: generated columns, exclusion constraints, moving a column to another table.
+Not yet covered: exclusion constraints, moving a column to another table.
 
 Renaming by a view. A column of a primary key, unique or exclusion constraint, unique index, foreign key that points at
 it, partition key or identity stays one column: two unique indexes would make upserts by one name fail on the other.

@@ -51,6 +51,12 @@ def new(
         str | None, typer.Option("--ahead", help="How many partitions to make at once.", metavar="N")
     ] = None,
     name: Annotated[str | None, typer.Option("--name", help="What the new object is called.", metavar="NAME")] = None,
+    expression: Annotated[
+        str | None, typer.Option("--expression", help="What a computed column holds.", metavar="EXPR")
+    ] = None,
+    virtual: Annotated[
+        bool, typer.Option("--virtual", help="Compute it when it is read (PostgreSQL 18), and store nothing.")
+    ] = False,
     before: Annotated[
         str | None, typer.Option("--before", help="The value before which a new enum value sorts.", metavar="VALUE")
     ] = None,
@@ -95,6 +101,7 @@ def new(
         raise UsageError(f"{kind} needs more words", hint=known.told)
     options = {
         "using": using, "name": name, "default": default, "on-delete": on_delete, "before": before, "after": after,
+        "expression": expression, "virtual": "yes" if virtual else None,
         "view": "yes" if view else None,
     }  # fmt: skip
     options |= {"by": by, "every": every, "from": from_, "ahead": ahead}

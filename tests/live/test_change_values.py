@@ -147,3 +147,91 @@ def test_text_that_the_enum_does_not_know_is_refused(place):
     place.done("contract")
     with pytest.raises(psycopg.errors.CheckViolation, match="t_w_check"):
         place.run("insert into t (id, w) values (1, 'wild')")
+
+
+COMPUTED = """
+create table t (id int primary key, n int, s text, j json, g1 int generated always as (n + 1) stored);
+create function own(int) returns int language sql immutable as 'select $1 * 2';
+insert into t (id, n) select n, n from generate_series(1, 50) n;
+"""
+
+
+def test_a_column_is_computed_whoever_writes(place):
+    """What the application gives is overridden, replicas' workers and fills included; the check refuses the rest."""
+    place.run(COMPUTED)
+    change = place.new("add-generated-column", "t.g", "bigint", expression="own(n)")
+    place.done("expand")
+    place.run("insert into t (id, n, g) values (51, 51, -1); update t set g = 7 where id = 3")
+    place.run("set session_replication_role = replica; update t set n = 40 where id = 4; insert into t values (52, 52)")
+    place.fill(change)
+    right = "select count(*) filter (where g = n * 2), count(*) from t"
+    assert place.db.execute(right) == [(52, 52)]
+    place.done("contract")
+    place.run("update t set n = 9, g = 1 where id = 9; insert into t (id) values (53)")
+    assert place.db.execute(right) == [(52, 53)]
+    assert place.db.execute("select convalidated from pg_constraint where conname = 't_g_generated'") == [(True,)]
+    with pytest.raises(psycopg.errors.CheckViolation, match="t_g_generated"):
+        place.run('alter table t disable trigger "~_g_generated"; update t set g = 1 where id = 1')
+
+
+@pytest.mark.pg(18)
+def test_what_a_computed_column_rests_on_stays(place):
+    """A later change that would take a column from under the trigger is refused, never an outage."""
+    place.run(COMPUTED + "create extension pg_stat_statements")
+    place.new("add-generated-column", "t.g", "bigint", expression="own(n) + length(s)")
+    place.done("expand")
+    place.fill("t-g")
+    place.done("contract")
+    for words in (("drop-column", "t.s"), ("rename-column", "t.s", "m")):
+        change = place.new(*words)
+        place.done("expand", change)
+        if words[0] == "rename-column":
+            place.fill(change)
+            place.run("insert into t (id, n, m) values (60, 1, 'xyz')")
+            assert place.db.execute("select g, s from t where id = 60") == [(5, "xyz")]
+        with pytest.raises(Refused) as caught:
+            place.move("contract", change)
+        assert "function public.t_g_generated()" in (caught.value.why or "")
+        place.done("rollback", change)
+        for file in (place.folder / "versions").glob(f"*{words[0].partition('-')[0]}*"):
+            file.unlink()
+
+
+@pytest.mark.pg(18)
+def test_a_virtual_column_is_metadata_only(place):
+    place.run(COMPUTED)
+    before = place.db.execute("select pg_relation_filenode('t')")
+    change = place.new("add-generated-column", "t.v", "bigint", expression="n * 2", virtual="yes")
+    place.done("expand")
+    assert place.phase(change) == "contracted"
+    assert place.db.execute("select pg_relation_filenode('t')") == before
+    assert place.db.execute("select count(*) from t where v = n * 2") == [(50,)]
+    place.done("rollback")
+    assert place.phase(change) == "new"
+
+
+def test_an_expression_is_refused_with_reasons(place, pg_major):
+    place.run(COMPUTED)
+    for where, type_, more, wanted in (
+        ("t.g", "int", {}, "2: .*needs --expression"),
+        ("t.g", "int", {"expression": "n; drop table t"}, "2: .*not one expression"),
+        ("t.g", "int", {"expression": "nn + 1"}, "2: .*no column nn.*did you mean n"),
+        ("t.g", "int", {"expression": "g1 + 1"}, "4: .*generated column"),
+        ("t.g", "int", {"expression": "(select 1)"}, "[24]: .*subquery"),
+        ("t.g", "int", {"expression": "n + (random() * 9)::int"}, "4: .*not immutable"),
+        ("t.g", "text", {"expression": "now()::text"}, "4: .*not immutable"),
+        ("t.g", "int", {"expression": "s"}, "2: .*is of type integer but default expression is of type text"),
+        ("t.g", "int", {"expression": "100 / (n - 7)"}, "4: .*a row that is there fails.*division by zero"),
+        ("t.g", "json", {"expression": "j"}, "2: .*json"),
+        ("t.g", "varchar(2)", {"expression": "s"}, "4: .*cuts what is too long"),
+        ("t.n", "int", {"expression": "1"}, "4: .*has a column n already"),
+        ("t.g", "nosuch", {"expression": "1"}, "2: .*not a type"),
+        ("t.g", "int", {"expression": "own(n)", "virtual": "y"}, "4: .*user-defined|4: .*begin with PostgreSQL 18"),
+    ):
+        assert re.match(wanted, told(place, "add-generated-column", where, type_, **more)), wanted
+    place.run("create function t_g_generated() returns int language sql return 1")
+    assert "function public.t_g_generated() is there" in told(
+        place, "add-generated-column", "t.g", "int", expression="n"
+    )
+    if pg_major >= 18:
+        assert "--virtual" in "".join(place.design("add-generated-column", "t.h", "int", expression="n").story)

@@ -19,6 +19,7 @@ from dbkit.postgres.migrate.changes import (
     enum_to_text,
     enums,
     facts,
+    generated,
     partition_table,
     regroup,
     rename_column,
@@ -136,6 +137,17 @@ def _add_enum_value(wish: Wish) -> Design:
     )
 
 
+def _add_generated(wish: Wish) -> Design:
+    expression = wish.options.get("expression")
+    if expression is None:
+        raise UsageError(f"{generated.KIND} needs --expression")
+    written, _ = change_type.resolve(wish.connection, wish.words[0])
+    return generated.design(
+        wish.connection, wish.table, wish.column, written, expression, virtual="virtual" in wish.options,
+        accepted=wish.accepted,
+    )  # fmt: skip
+
+
 def _enum_to_text(wish: Wish) -> Design:
     column, name = wish.table.column(wish.column), wish.options.get("name")
     if column.category != "E" or column.domain:
@@ -204,6 +216,10 @@ _ALL: Final = (
     Kind(
         enum_to_text.KIND, "TABLE.COLUMN [--name NEW_NAME]", "replace an enum column by text with a check",
         _enum_to_text, options=("name",),
+    ),
+    Kind(
+        generated.KIND, "TABLE.COLUMN TYPE --expression EXPR [--virtual]", "add a column that is computed from others",
+        _add_generated, words=1, options=("expression", "virtual"),
     ),
     Kind(
         drops.DROP_COLUMN, "TABLE.COLUMN", "drop a column",

@@ -8,7 +8,7 @@ import psycopg
 from psycopg import sql
 
 from dbkit.errors import UsageError
-from dbkit.postgres.connect import Connection
+from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.changes import words
 from dbkit.postgres.migrate.changes.facts import Table
 
@@ -105,12 +105,51 @@ def printed(connection: Connection, table: Table, expression: str) -> str:
         raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
 
 
+def generated(
+    connection: Connection, table: Table, column: str, type_: str, expression: str, how: str
+) -> tuple[str, str]:
+    """The expression as the server writes it, every name qualified, and why it may not generate a column (or nothing).
+
+    Raises UsageError when it is no expression over this table's columns.
+    """
+    name = sql.Identifier(column)
+    copy = sql.SQL("create temporary table dbkit_look (like {} including generated)")
+    add = sql.SQL("alter table dbkit_look add column {} {} generated always as ({}) {}")
+    check = sql.SQL("alter table dbkit_look add check ({} is not distinct from ({}))")
+    query = (
+        "select pg_get_expr(d.adbin, d.adrelid) as written from pg_attrdef d join pg_attribute a "
+        "on (a.attrelid, a.attnum) = (d.adrelid, d.adnum) where d.adrelid = 'pg_temp.dbkit_look'::regclass "
+        "and a.attname = %s"
+    )
+    written = ""
+    try:
+        with connection.transaction():
+            connection.execute("set local search_path to default")
+            connection.execute(copy.format(sql.Identifier(table.schema, table.name)))
+            value = words.trusted(expression)
+            connection.execute(add.format(name, words.trusted(type_), value, words.trusted(how)))
+            connection.execute(check.format(name, value))
+            connection.execute("set local search_path = pg_catalog")
+            written = str(fetch(connection, query, [column])[0]["written"])
+            raise _Undo
+    except _Undo:
+        return written, ""
+    except (psycopg.errors.InvalidObjectDefinition, psycopg.errors.FeatureNotSupported) as error:
+        return "", error.diag.message_primary or str(error)
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
+
+
 class _Printed(Exception):
     """Ends the transaction of a look that has a text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
         self.text = text
+
+
+    except psycopg.Error as error:
+        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
 
 
 def type_of(connection: Connection, table: Table, expression: str) -> str:

@@ -123,10 +123,9 @@ def _expand(design: Design, script: Any) -> str:
 
 
 def _contract(design: Design, script: Any) -> str:
-    gone = ", ".join(design.old)
-    story = [
-        f"Run it when no application uses {gone or 'the old shape'} any more: `dbkit migrate contract` looks for that."
-    ]
+    gone = ", ".join(design.old) or ("the old shape" if design.reads_old or design.final else "")
+    told = f"when no application uses {gone} any more: `dbkit migrate contract` looks for that"
+    story = [f"Run it {told if gone else 'after `dbkit migrate verify`: nothing goes away by it'}."]
     change: dict[str, Json] = {"id": design.id, "kind": design.kind}
     if design.final:
         change["final"] = design.final
