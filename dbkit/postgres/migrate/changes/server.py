@@ -148,10 +148,6 @@ class _Printed(Exception):
         self.text = text
 
 
-    except psycopg.Error as error:
-        raise UsageError(f"the server does not take {expression}", why=error.diag.message_primary) from None
-
-
 def type_of(connection: Connection, table: Table, expression: str) -> str:
     """The type of an expression over a table's columns, as the server prints it."""
     query = sql.SQL("select {} as value from {} limit 0").format(
