@@ -98,7 +98,7 @@ What it costs. id alone is not unique any more where it is not part of the bound
 values for it. Where it does not make them, --accept unique says that the application keeps them apart. Foreign keys
 cannot point at id alone: --accept foreign-keys lets expand drop those that do (rollback makes them again). An update
 that changes the column moves the row, and a concurrent update of it may then fail with 40001. `currval` of an identity
-is known in a session only after its first new value.
+is known in a session only after its first new value. What says ONLY TABLE sees no row.
 
 The next partitions. Beyond the last one rows go to TABLE_default, so no insert fails; rows there keep their partition
 from being made, so make partitions in time: `select TABLE_add_partitions(3)` makes what is missing for

@@ -1,6 +1,6 @@
-"""A column's type changed under readers and writers: by `dbkit migrate` and by plain Alembic, in one run.
+"""A column's type changed, or a table partitioned, under readers and writers: by `dbkit migrate` and by plain Alembic.
 
-    python tests/bench/bench_changes.py [rows, default 5,000,000] [major, default 18]
+    python tests/bench/bench_changes.py [rows, default 5,000,000] [major, default 18] [change-type | partition-table]
 
 Prints for each side the longest wait of a reader and of a writer, phase by phase, and how many statements failed. The
 bar (DESIGN.md 9): under dbkit no statement waits over 250 ms.
@@ -17,7 +17,7 @@ from pathlib import Path
 
 import psycopg
 
-from dbkit.ephemeral.postgres import PostgresServer, start_postgres
+from dbkit.ephemeral.postgres import start_postgres
 from dbkit.ephemeral.postgres_databases import create
 from dbkit.postgres.connect import connect
 from dbkit.postgres.migrate import deploy, revisions
@@ -33,7 +33,20 @@ create table t (id bigint primary key, n int not null, pad text not null);
 insert into t select i, i, repeat('x', 40) from generate_series(1, {rows}) i;
 create index t_n_idx on t (n);
 """
-PLAIN = "alter table t alter column n type bigint"
+CHANGES = {
+    "change-type": (("t.n", ["bigint"], {}), ["alter table t alter column n type bigint"]),
+    "partition-table": (
+        ("t", [], {"by": "id", "every": "10000000"}),
+        [
+            "alter table t rename to t_old",
+            "create table t (like t_old including all) partition by range (id)",
+            "create table t_rest partition of t default",
+            "insert into t select * from t_old",
+            "drop table t_old",
+        ],
+    ),
+}
+"""What `dbkit migrate new` is told, and what a plain revision does in one transaction."""
 
 
 class Clients:
@@ -71,8 +84,7 @@ class Clients:
             thread.join()
 
 
-def by_dbkit(server: PostgresServer, dsn: str, clients: Clients, folder: Path) -> None:
-    del server
+def by_dbkit(kind: str, dsn: str, clients: Clients, folder: Path) -> None:
     target = Target(name="bench", address=dsn)
     (folder / "versions").mkdir(parents=True)
     root = Path(__file__).resolve().parents[2]
@@ -81,7 +93,8 @@ def by_dbkit(server: PostgresServer, dsn: str, clients: Clients, folder: Path) -
     ini = folder / "alembic.ini"
     ini.write_text(f"[alembic]\nscript_location = {folder}\n")
     with connect(target) as connection:
-        design = kinds.make(connection, kinds.kind("change-type"), "t.n", ["bigint"], {}, [], [], [])
+        place, words, options = CHANGES[kind][0]
+        design = kinds.make(connection, kinds.kind(kind), place, words, options, [], [], ["unique"])
     write.write(revisions.find(ini), design)
     environment = revisions.find(ini)
 
@@ -103,24 +116,27 @@ def by_dbkit(server: PostgresServer, dsn: str, clients: Clients, folder: Path) -
         if filled.error is not None:
             raise SystemExit("\n".join(filled.error.lines()))
     clients.phase = "verify"
-    verify(change.backfills, target)
+    if change.backfills:
+        verify(change.backfills, target)
     clients.phase = "contract"
     accept = ("observation", "pg_stat_statements")
     step("contract", deploy.contract(target, environment, deploy.Options(accept=accept), silent))
 
 
-def by_alembic(server: PostgresServer, dsn: str, clients: Clients, folder: Path) -> None:
-    """What a revision with `op.alter_column(type_=BigInteger)` sends."""
-    del server, folder
+def by_alembic(kind: str, dsn: str, clients: Clients, folder: Path) -> None:
+    """What a plain revision sends, such as one with `op.alter_column(type_=BigInteger)`."""
+    del folder
     clients.phase = "alter"
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        connection.execute(PLAIN)
+    with psycopg.connect(dsn) as connection:
+        for statement in CHANGES[kind][1]:
+            connection.execute(statement)
     clients.phase = "after"
 
 
 def main() -> None:
     rows = int(sys.argv[1]) if len(sys.argv) > 1 else 5_000_000
     major = int(sys.argv[2]) if len(sys.argv) > 2 else 18
+    kind = sys.argv[3] if len(sys.argv) > 3 else "change-type"
     worst: dict[str, float] = {}
     with start_postgres(major, settings=SETTINGS) as server:
         for name, side in (("dbkit", by_dbkit), ("plain Alembic", by_alembic)):
@@ -134,11 +150,13 @@ def main() -> None:
             time.sleep(2)
             began = time.monotonic()
             with tempfile.TemporaryDirectory() as folder:
-                side(server, dsn, clients, Path(folder) / "migrations")
+                side(kind, dsn, clients, Path(folder) / "migrations")
             took = time.monotonic() - began
             time.sleep(2)
             clients.stop()
-            print(f"{name}: {rows:,} rows on PostgreSQL {major} in {took:.1f} s, {clients.statements:,} statements")
+            print(
+                f"{name}: {kind}, {rows:,} rows on PostgreSQL {major} in {took:.1f} s, {clients.statements:,} statements"
+            )
             for (phase, who), longest in clients.longest.items():
                 failed = f", {clients.failed[phase]} failed" if clients.failed[phase] else ""
                 print(f"  {phase:15} {who:7} longest {longest * 1000:8.1f} ms{failed}")

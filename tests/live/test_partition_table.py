@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dbkit.errors import Refused, UsageError
+from dbkit.settings import Target
 from tests.fixtures.change_case import Case, Shape
 from tests.fixtures.traffic import Traffic
 
@@ -100,6 +101,7 @@ def test_too_many_rows_are_not_moved_back_under_a_lock(place):
             ["holds values up to 2999-06-01"],
         ),
         ("create table t (id int, at date not null) partition by range (at)", {}, ["partitioned already"]),
+        ("create table t (id int primary key)", {"by": "id", "every": "1000000000"}, ["cannot hold 12,000,000,000"]),
         (
             """create table t (id serial primary key, at date not null, n int);
             alter table t add constraint x exclude using btree (n with =);
@@ -112,7 +114,7 @@ def test_too_many_rows_are_not_moved_back_under_a_lock(place):
 def test_what_is_refused(place, schema, options, why):
     place.run(schema)
     with pytest.raises(Refused) as raised:
-        place.design("partition-table", "t", **MONTHS, **options)
+        place.design("partition-table", "t", **{**MONTHS, "ahead": "10", **options})
     told = " ".join(raised.value.lines())
     assert [w for w in why if w not in told] == [], told
 
@@ -215,6 +217,57 @@ def test_the_function_makes_the_next_partitions(place):
     assert place.db.execute("select k_add_partitions(4)") == [(2,)]  # 200 is there; 300 and 400 are made
     place.run("insert into k select n, n from generate_series(190, 420) n")
     assert place.db.execute("select count(*) from only k_default") == [(0,)]
+
+
+def test_odd_names_and_a_role_without_privileges(place):
+    """All there and back as a plain owner, in a schema of its own, with every name to be quoted."""
+    name, dsn = place.db.role()
+    place.run(
+        f'create schema "My Schema" authorization {name}; grant create on database {place.db.name} to {name};'
+        f"grant create on schema public to {name};"
+        f'set role {name}; create table "My Schema"."Log: of ""all""" ('
+        '"Id" serial, "When it was" timestamp not null, "select" text default \'a:b\', primary key ("Id"));'
+        'create index "By: when" on "My Schema"."Log: of ""all""" ("When it was" desc, lower("select"));'
+        'insert into "My Schema"."Log: of ""all""" ("When it was") select now() from generate_series(1, 20);'
+    )
+    place.target = Target(name="plain", address=dsn)
+    table = '"My Schema"."Log: of ""all"""'
+    before = place.facts(table)
+    change = place.new("partition-table", table, by='"When it was"', every="week", ahead="2")
+    for _ in range(2):
+        place.done("expand")
+        place.done("contract")
+        assert place.db.execute('select "My Schema"."Log: of ""all""_add_partitions"(60)')[0][0] > 5
+        place.run(f"insert into {table} (\"When it was\") values (now() + interval '1 year')")
+        place.done("rollback", change)
+        place.done("rollback", change)
+        assert place.facts(table) == before
+        assert place.db.execute(f'delete from {table} where "When it was" > now() returning 1') == [(1,)]
+
+
+@ONE
+def test_rows_that_a_policy_hides_are_not_lost(place):
+    """With FORCE ROW LEVEL SECURITY the owner does not see all: the way back refuses instead of dropping the rest."""
+    name, dsn = place.db.role()
+    place.run(
+        f"grant create on database {place.db.name} to {name}; grant create on schema public to {name}; set role {name};"
+        + EVENTS
+        + "create policy few on t using (n < 10); alter table t enable row level security;"
+        "alter table t force row level security"
+    )
+    change = place.new("partition-table", "t", **MONTHS)
+    place.done("expand")
+    place.done("contract")
+    place.run("insert into t (n, at) values (99, now() + interval '90 days')")
+    place.run(
+        f"grant all on schema dbkit to {name}; grant all on all tables in schema dbkit to {name};"
+        f"grant all on all sequences in schema dbkit to {name}; grant all on alembic_version to {name}"
+    )
+    place.target = Target(name="plain", address=dsn)
+    applied = place.move("rollback", change)
+    assert "row-level security" in " ".join(applied.error.lines())
+    assert place.phase(change) == "contracted"
+    assert place.db.execute("select count(*) from t where n = 99") == [(2,)]
 
 
 WIDE = Shape("t", ("n",), lambda v: (v,))

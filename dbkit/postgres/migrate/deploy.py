@@ -71,9 +71,12 @@ def expand(target: Target, environment: Environment, options: Options, progress:
 def _watch(connection: Connection, environment: Environment, moves: Sequence[Move]) -> None:
     """Where no row is to be filled, what uses the old shape is watched from here on; else from verify on."""
     moved = {m.revision.id for m in moves}
-    for change in standing.changes(connection, environment):
-        if change.expand in moved and change.contract and not change.backfills:
-            gate.begin(connection, change)
+    try:
+        for change in standing.changes(connection, environment):
+            if change.expand in moved and change.contract and not change.backfills:
+                gate.begin(connection, change)
+    except (psycopg.Error, Unreachable):
+        connection.close()  # lost after all was done: the watch begins at the next look
 
 
 def contract(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:

@@ -14,6 +14,7 @@ from dbkit.errors import UsageError
 
 TIMES: Final = ("date", "timestamp", "timestamptz")
 NUMBERS: Final = ("int2", "int4", "int8")
+LARGEST: Final = {"int2": 2**15 - 1, "int4": 2**31 - 1, "int8": 2**63 - 1}
 PERIODS: Final = ("month", "week", "day")
 AHEAD: Final = {"month": 12, "week": 12, "day": 30, "": 10}
 MOST_AHEAD: Final = 1000

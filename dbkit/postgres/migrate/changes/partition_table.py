@@ -71,6 +71,12 @@ def _refuse_bound(plan: Plan, highest: date | int | None) -> None:
         )
     if isinstance(first, int):
         beyond = isinstance(highest, int) and highest >= first
+        end = first + plan.ahead * plan.step.step
+        if end > bounds.LARGEST[plan.step.base]:
+            raise Refused(
+                f"{where} is {plan.column.type} and cannot hold {end:,}, where the last partition would end",
+                hint="make fewer partitions by --ahead, or smaller ones, or change its type first",
+            )
     else:
         beyond = isinstance(highest, date) and highest >= first
     if beyond:
@@ -98,18 +104,8 @@ def _refuse_names(plan: Plan) -> None:
 def _design(connection: Connection, plan: Plan) -> Design:
     table = plan.table
     gone = [keys_of(table, i) for i in plan.widened]
-    notes = [
-        f"{quote(i.name)} keeps only {', '.join(keys_of(table, i))} together with {plan.column.name} unique"
-        for i in plan.widened
-    ]
-    add, undo = (
-        _keys(plan),
-        [f"drop index concurrently if exists {quoted(table.schema, wide(plan, i))}" for i in plan.widened],
-    )
-    children = [c for c in table.children if (c.schema, c.table) != (table.schema, table.name)]
-    for child in children:
-        on = quoted(child.schema, child.table)
-        notes.append(f"foreign key {quote(child.name)} of {on} is dropped by expand and not made again")
+    add = _keys(plan)
+    undo = [f"drop index concurrently if exists {quoted(table.schema, wide(plan, i))}" for i in plan.widened]
     return Design(
         id=f"{table.name}-partitioned",
         kind=KIND,
@@ -125,7 +121,7 @@ def _design(connection: Connection, plan: Plan) -> Design:
                 Line(f"drop table if exists {plan.parent_sql}", "empty: the swap is what fills it"),
                 Line(f"alter table {table.sql} drop constraint if exists {quote(plan.check)}"),
                 Line(f"drop function if exists {plan.function}(integer)"),
-                *([] if add or children else [_unmarked(plan)]),
+                *([] if add or table.children else [_unmarked(plan)]),
             ),
             *(alone(statement) for statement in undo),
             *_referenced_again(plan),
@@ -144,7 +140,6 @@ def _design(connection: Connection, plan: Plan) -> Design:
             transaction(*back(connection, plan)),
         ),
         story=_story(plan),
-        notes=tuple(notes),
         keys=tuple(gone),
     )
 
@@ -165,6 +160,14 @@ def _story(plan: Plan) -> tuple[str, ...]:
             f"What says `on conflict {' or '.join(keys)}` has to name {column} too before contract: from expand on "
             "both work, and `dbkit migrate contract` looks for the old form."
         )
+    story += [
+        f"After contract {quote(i.name)} keeps {', '.join(keys_of(table, i))} together with {column} unique."
+        for i in plan.widened
+    ]
+    story += [
+        f"Foreign key {quote(c.name)} of {quoted(c.schema, c.table)} is dropped by expand, for rollback to make again."
+        for c in table.children
+    ]
     story += [
         f"Beyond the last partition rows go to {plan.rest}; `select {plan.function}({plan.ahead})` makes the next:",
         f"call it from a scheduler. After contract run `analyze {table.sql}` now and then: autovacuum does not.",
