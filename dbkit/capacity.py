@@ -21,6 +21,16 @@ class SessionUse:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnTimeout:
+    """A timeout set by ALTER ROLE or ALTER DATABASE."""
+
+    of: str
+    """The role, the database, or `role in database`."""
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerFacts:
     """One PostgreSQL server as its clients meet it."""
 
@@ -33,6 +43,10 @@ class ServerFacts:
     """superuser_reserved_connections and reserved_connections together."""
     timeouts: Mapping[str, float] = field(default_factory=dict[str, float])
     """statement_timeout and its kin in seconds, 0 for none."""
+    hidden_timeouts: frozenset[str] = frozenset()
+    """Those of the server that cannot be seen, since the auditor has its own."""
+    own_timeouts: tuple[OwnTimeout, ...] = ()
+    """Those that a role or a database has of its own, which go before the server's."""
     in_use: int | None = None
     """Client connections at the moment of looking; None when nobody looked."""
     session_uses: tuple[SessionUse, ...] | None = None

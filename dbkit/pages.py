@@ -75,6 +75,12 @@ pools fit the PostgreSQL servers behind it.
   processes = 2                    # PgBouncer processes with this file, on all machines together
   connections = "connections.yaml" # your own figures instead of the documents'
 
+Several poolers in one run (targets, or --pgbouncer-ini more than once) are held against each other: what should be
+alike where they serve the same database, peers that share a port, and the sum of all of them on each server.
+
+  dbkit audit pool-a pool-b prod
+  dbkit audit --pgbouncer-ini a.ini --pgbouncer-ini b.ini --pg-conf postgresql.conf
+
 Before RELOAD: --reload-check says what it would change, what it ignores until a restart, and where a mistake would
 stop it half-way, with keys after it falling back to their defaults. After RELOAD the same command finds nothing to
 change, and pgbouncer.config-drift passes.

@@ -58,10 +58,10 @@ def audit(
         typer.Option("--settings", help="Your own wanted settings (`extends: postgres`).", metavar="FILE"),
     ] = None,
     pgbouncer_ini: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--pgbouncer-ini",
-            help="A pgbouncer.ini, audited with no pooler, or the file of a running one.",
+            help="A pgbouncer.ini, audited with no pooler, or the file of a running one; several are compared.",
             metavar="FILE",
         ),
     ] = None,
@@ -104,7 +104,7 @@ def audit(
     settings beside the documents, scaled to the machine; memory, durability, replication, vacuum, timeouts, logging,
     security. A postgresql.conf is judged with no server: would it start, reload, survive an upgrade.
     PgBouncer: whether the file loads and what RELOAD would do, who gets in, queues, drift, and whether the pools fit
-    the servers behind them: `dbkit explain pgbouncer`.
+    the servers behind them: `dbkit explain pgbouncer`. Several poolers are held against each other too.
     What passed and what could not be seen is part of the report. Several targets are looked at side by side; if one
     cannot be reached, the others are reported and the exit code is 3.
 
@@ -135,18 +135,20 @@ def audit(
     machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings, upgrade_to, baseline)
     flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix, machine)
     called = [*(names or ()), *(target or ())]
-    offline = pg_conf is not None or pgbouncer_ini is not None
+    offline = pg_conf is not None or bool(pgbouncer_ini)
     chosen = audit_live.chosen(called, dsn, held) if called or dsn or not offline else ()
     poolers = [one for one in chosen if one.engine == "pgbouncer"]
-    alone = pgbouncer_ini if not poolers else None  # with a running pooler it is that one's file
+    inis = pgbouncer_ini or []
+    alone = inis if not poolers else []  # with a running pooler it is that one's file
+    if poolers and len(inis) > 1:
+        raise UsageError("one file belongs to a running pooler", hint="give each pooler target its own `ini`")
     if fix is not None:
-        audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + (alone is not None))
+        audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + len(alone))
     databases = [one for one in chosen if one.engine == "postgres"]
     looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
+    ini = inis[0] if poolers and inis else None
+    wishes = audit_poolers.PoolerFlags(flags.selection, connections, reload_check, pgbouncer_version, ini, managed)
     if poolers or alone:
-        wishes = audit_poolers.PoolerFlags(
-            flags.selection, connections, reload_check, pgbouncer_version, None if alone else pgbouncer_ini, managed
-        )
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
     elif reload_check or connections or pgbouncer_version:
         raise UsageError("no PgBouncer is looked at", hint="name a file with --pgbouncer-ini, or a pgbouncer target")
@@ -170,6 +172,9 @@ def audit(
         reports.append(report)
         if fix is not None:
             audit_looks.save_fix(result, report.findings, fix, quiet=quiet)
+    fleet = audit_poolers.together(results, wishes, looks[0].policy)
+    if fleet is not None:
+        reports.append(output.settle(fleet, looks[0].policy, baseline))
     code = output.deliver(merge("audit", reports), fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=verbose)
     for error in failed:
         output.note("\n".join(error.lines()))

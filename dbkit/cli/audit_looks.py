@@ -6,12 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from dbkit.cli import output
 from dbkit.errors import DbkitError, UsageError
 from dbkit.model import Finding, Report, Skipped, TargetInfo
 from dbkit.policy import Policy
+
+if TYPE_CHECKING:
+    from dbkit.pgbouncer.rules.fleet import Member
 
 SIDE_BY_SIDE: Final = 8
 
@@ -34,6 +37,8 @@ class Looked:
 
     report: Report
     drafts: Drafts = field(default_factory=dict[str, Callable[[Sequence[Finding]], Draft]])
+    pooler: Member | None = None
+    """What was seen of a pooler, to be held against the others of the run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from dbkit.model import TargetInfo
 
 if TYPE_CHECKING:
     from dbkit.capacity import ServerFacts
-    from dbkit.model import Finding
+    from dbkit.model import Finding, Report
     from dbkit.pgbouncer.audit import Answer, Question
     from dbkit.policy import Policy
     from dbkit.rules import Selection
@@ -38,23 +38,31 @@ class PoolerFlags:
 def looks(
     held: Settings,
     poolers: Sequence[Target],
-    file: Path | None,
+    files: Sequence[Path],
     flags: PoolerFlags,
     beside: Sequence[Target],
     policy: str | None,
     conf: tuple[Path | None, str | None] = (None, None),
 ) -> list[Look]:
-    """Every look at a pooler in this run: the running ones, and the file that belongs to none of them."""
+    """Every look at a pooler in this run: the running ones, and the files that belong to none of them."""
     if flags.ini is not None and len(poolers) > 1:
         raise UsageError(
             "--pgbouncer-ini is the file of one pooler", hint="name one, or give each target its own `ini`"
         )
     made = [pgbouncer(held, one, flags, targets.policy_of(held, one, policy), beside) for one in poolers]
-    if file is not None:
-        path, version = conf
-        servers = facts_of_conf(path, version) if path is not None else []
-        made.append(pgbouncer_ini(file, flags, targets.policy_of(held, None, policy), servers))
-    return made
+    path, version = conf
+    servers = facts_of_conf(path, version) if files and path is not None else []
+    return made + [pgbouncer_ini(file, flags, targets.policy_of(held, None, policy), servers) for file in files]
+
+
+def together(results: Sequence[Looked | DbkitError], flags: PoolerFlags, policy: Policy) -> Report | None:
+    """The poolers of the run held against each other; None when there are fewer than two."""
+    members = [one.pooler for one in results if not isinstance(one, DbkitError) and one.pooler is not None]
+    if len(members) < 2:
+        return None
+    from dbkit.pgbouncer import fleet
+
+    return fleet.judge(members, _question(flags, policy, None, None))
 
 
 def pgbouncer_ini(file: Path, flags: PoolerFlags, policy: Policy, servers: Sequence[ServerFacts]) -> Look:
@@ -155,9 +163,11 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
     from dataclasses import replace
 
     from dbkit.model import Skipped
+    from dbkit.pgbouncer.rules.fleet import Member
 
     report = answer.report
     name = report.targets[0].name
+    member = Member(name, answer.scene)
     report = replace(
         report,
         skipped=(*report.skipped, *(Skipped("pgbouncer.pool-over-server", name, why) for why in unread)),
@@ -171,7 +181,7 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         return Draft(made.to_json(), f"{len(made.steps)} steps{more}. Review it, then: dbkit apply THE_PLAN -t {name}")
 
     if file is None:
-        return Looked(report, {".json": plan})
+        return Looked(report, {".json": plan}, member)
 
     def draft(findings: Sequence[Finding]) -> Draft:
         from dbkit.pgbouncer.patch import patch
@@ -182,4 +192,4 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         then = "check it with --reload-check, then RELOAD" + (" (some lines need a restart)" if restart else "")
         return Draft(text, f"{text.count('@@ -')} hunks. Review it, then: patch {file} THE_PATCH; {then}")
 
-    return Looked(report, {".patch": draft, ".json": plan} if answer.scene.live else {".patch": draft})
+    return Looked(report, {".patch": draft, ".json": plan} if answer.scene.live else {".patch": draft}, member)

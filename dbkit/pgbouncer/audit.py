@@ -106,14 +106,14 @@ def judge(scene: Scene, name: str, question: Question) -> Answer:
         if lacks is not None:
             skipped += [Skipped(rule.id, name, lacks)] if lacks else []
             continue
-        found = list(_run(rule, scene, question.policy))
+        found = list(runs(rule, scene, question.policy))
         verdicts = [v for v in found if isinstance(v, Verdict)]
         blind = [v for v in found if isinstance(v, Blind)]
         for verdict in verdicts:
-            finding = _finding(rule, verdict, name, question.policy)
-            findings.append(finding)
+            found_here = finding(rule, verdict, name, question.policy)
+            findings.append(found_here)
             if verdict.edits:
-                edits[rule.id, finding.object, finding.key] = verdict.edits
+                edits[rule.id, found_here.object, found_here.key] = verdict.edits
         skipped += [Skipped(rule.id, name, b.reason) for b in blind]
         if not verdicts and not blind:
             passed.append(Passed(rule.id, name, rule.ok))
@@ -167,10 +167,11 @@ def _value(name: str, value: str) -> str:
     return "***" if name == "auth_ldap_options" and value else redact(value)
 
 
-def _run(rule: Rule[..., Any], scene: Scene, policy: Policy) -> Iterable[Verdict | Blind]:
+def runs(rule: Rule[..., Any], judged: object, policy: Policy) -> Iterable[Verdict | Blind]:
+    """A rule's verdicts on what it judges: one scene, or several poolers."""
     if rule.limits is None:
-        return rule(scene)
-    return rule(scene, policy.limits(rule, rule.limits))
+        return rule(judged)
+    return rule(judged, policy.limits(rule, rule.limits))
 
 
 def _lacks(scene: Scene, rule: Rule[..., Any]) -> str | None:
@@ -189,7 +190,8 @@ def _lacks(scene: Scene, rule: Rule[..., Any]) -> str | None:
     return None
 
 
-def _finding(rule: Rule[..., Any], verdict: Verdict, name: str, policy: Policy) -> Finding:
+def finding(rule: Rule[..., Any], verdict: Verdict, name: str, policy: Policy) -> Finding:
+    """A verdict as the report shows it, under a target's name."""
     severity = policy.severity(rule, verdict.severity)
     return Finding(
         rule=rule.id,

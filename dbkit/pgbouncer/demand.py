@@ -6,7 +6,8 @@ Entries are put together by host and port, not by file: three hosts with 100 eac
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from dbkit.capacity import ServerFacts
 from dbkit.pgbouncer.documents import Bands
@@ -94,6 +95,34 @@ def demands(scene: Scene) -> list[Demand]:
             found.setdefault(server, []).append(database)
     made = [_demand(scene, host, port, held) for (host, port), held in found.items()]
     return sorted(made, key=lambda d: (-d.percent, d.place))
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """One physical server that several poolers call."""
+
+    poolers: tuple[str, ...]
+    sum: Demand
+
+
+def together(scenes: Sequence[tuple[str, Scene]]) -> list[Together]:
+    """Every server that more than one pooler of the run calls, with the pools of all of them, the fullest first."""
+    found: dict[str, list[tuple[str, Demand]]] = {}
+    for name, scene in scenes:
+        for held in demands(scene):
+            # Poolers may call one server by several addresses; one that is known by them has a name of its own.
+            known = held.facts is not None and bool(held.facts.addresses)
+            found.setdefault(held.facts.name if held.facts and known else held.place, []).append((name, held))
+    made: list[Together] = []
+    for held in found.values():
+        poolers = tuple(dict.fromkeys(name for name, _ in held))
+        if len(poolers) < 2:
+            continue
+        first = held[0][1]
+        parts = tuple(replace(p, database=f"{name}: {p.database}") for name, d in held for p in d.shares)
+        direct = tuple({p.database: p for _, d in held for p in d.direct}.values())
+        made.append(Together(poolers, replace(first, parts=parts, direct=direct, by_user=None)))
+    return sorted(made, key=lambda t: (-t.sum.percent, t.sum.place))
 
 
 def processes(scene: Scene) -> int:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping, Sequence
 
 import psycopg
 from psycopg import conninfo, sql
 
 from dbkit import assets
-from dbkit.capacity import ServerFacts, SessionUse
+from dbkit.capacity import OwnTimeout, ServerFacts, SessionUse
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.connect import Connection, connect, explain, fetch, parse
 from dbkit.secrets import redact
 from dbkit.settings import Target
+from dbkit.sizes import parse_seconds
 
 _TIMEOUTS = ("statement_timeout", "lock_timeout", "idle_in_transaction_session_timeout", "transaction_timeout")
 _RESERVES = ("superuser_reserved_connections", "reserved_connections")
@@ -24,14 +26,19 @@ def of_server(target: Target, *, only: bool) -> ServerFacts:
         try:
             row = fetch(connection, assets.query("postgres/connection_limits"))[0]
             uses, blind = _session_uses(connection, row["statements_schema"], sees_all=row["reads_all_stats"])
+            if row["track_utility"] == "off":
+                uses, blind = None, "pg_stat_statements.track_utility is off, which hides SET, LISTEN and PREPARE"
         except psycopg.Error as error:
             raise explain(error, f"cannot read the limits of {target.name}") from None
+    timeouts: Mapping[str, float | None] = row["timeouts"] or {}
     return ServerFacts(
         name=target.name,
         addresses=() if only else _addresses(target),
         max_connections=row["max_connections"],
         reserved=row["reserved"],
-        timeouts=row["timeouts"] or {},
+        timeouts={name: seconds for name, seconds in timeouts.items() if seconds is not None},
+        hidden_timeouts=frozenset(name for name, seconds in timeouts.items() if seconds is None),
+        own_timeouts=tuple(_own_timeouts(row["own_timeouts"] or ())),
         in_use=row["in_use"],
         session_uses=uses,
         blind=blind,
@@ -65,6 +72,16 @@ def _session_uses(
     finally:
         connection.execute("set search_path = pg_catalog")
     return tuple(SessionUse(r["feature"], redact(r["example"]), r["calls"], r["database"]) for r in rows), ""
+
+
+def _own_timeouts(rows: Sequence[Mapping[str, str]]) -> Iterator[OwnTimeout]:
+    for row in rows:
+        name, _, value = row["setting"].partition("=")
+        try:
+            seconds = float(value) / 1000 if value.strip().isdigit() else parse_seconds(value)
+        except ValueError:
+            continue  # what the server took and we cannot read, such as 1.5e3, is not held against anything
+        yield OwnTimeout(row["of"], name, seconds)
 
 
 def _addresses(target: Target) -> tuple[tuple[str, int], ...]:

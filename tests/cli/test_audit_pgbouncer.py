@@ -28,6 +28,7 @@ server_idle_timeout = 600
 server_lifetime = 3600
 """
 """S0 4.2 as printed."""
+FLEET = {"pgbouncer.siblings-differ", "pgbouncer.poolers-over-server", "pgbouncer.peers-incomplete"}
 
 
 @pytest.fixture
@@ -87,6 +88,24 @@ def test_three_hosts_are_not_one_server(ini, tmp_path):
     report = found("--pgbouncer-ini", ini(), *select, "--connections", str(figures))
     assert {f["data"]["total"] for f in report["findings"]} == {200}
     assert len(report["findings"]) == 3
+
+
+def test_several_files_are_held_against_each_other(ini):
+    """Each fits 200 connections; together they do not, and one pools otherwise."""
+    one = ini(DOCUMENTED.replace("users-db", "db").replace("jobs-db", "other"), "a.ini")
+    two = ini(DOCUMENTED.replace("users-db", "db").replace("= transaction", "= session"), "b.ini")
+    report = found("--pgbouncer-ini", one, "--pgbouncer-ini", two)
+    assert [t["name"] for t in report["targets"]] == [one, two]
+    assert [f["path"] for f in report["files"]] == [one, two]
+    fleet = {(f["rule"], f["object"]): f for f in report["findings"] if f["rule"] in FLEET}
+    assert fleet["pgbouncer.poolers-over-server", "db:5432"]["data"]["total"] == 200
+    assert fleet["pgbouncer.poolers-over-server", "db:5432"]["severity"] == "error"
+    assert fleet["pgbouncer.siblings-differ", "pool_mode"]["data"]["values"] == {one: "transaction", two: "session"}
+    assert ("pgbouncer.poolers-over-server", "other:5432") not in fleet
+    assert "pgbouncer.peers-incomplete" in {p["rule"] for p in report["passed"]}
+    alike = found("--pgbouncer-ini", one, "--pgbouncer-ini", one)
+    assert "pgbouncer.siblings-differ" in {p["rule"] for p in alike["passed"]}
+    assert not {f["rule"] for f in found("--pgbouncer-ini", one)["findings"]} & FLEET
 
 
 def test_a_postgresql_conf_gives_the_limit(ini, tmp_path):

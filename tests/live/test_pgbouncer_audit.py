@@ -32,6 +32,22 @@ MENDED = {
     ("pgbouncer.wait-outlives-client", "query_wait_timeout"),
 }
 
+SESSION_STATEMENTS = (
+    "/* app:web */ set work_mem = '256MB'",
+    "set local lock_timeout = '1s'",
+    "set application_name = 'web'",
+    "listen jobs",
+    "select pg_advisory_lock(7)",
+    "select pg_advisory_xact_lock(8)",
+    "-- of the report\nselect 1 as n into temp mine",
+    "create temp table gone (n int) on commit drop",
+    "prepare one as select 1; execute one",
+    "declare c cursor with hold for select 1",
+    "load 'plpgsql'",
+    "set session characteristics as transaction read only",
+)
+"""What leaves something in the session, and what looks like it and does not."""
+
 
 class Setup:
     """A pooler before one database, and a monitoring user that may look and no more."""
@@ -93,12 +109,22 @@ def rules(report):
 def test_faults_are_found_patched_reloaded_and_gone(setup, tmp_path):
     held = setup(FAULTS)
     with psycopg.connect(held.pooler.dsn_for(held.db.name), autocommit=True) as client:
-        client.execute("set work_mem = '256MB'")
-        client.execute("select pg_advisory_lock(7)")
+        for statement in SESSION_STATEMENTS:
+            client.execute(statement)
+    application = held.db.role()[0]
+    with held.db.connect() as direct:
+        name = psycopg.sql.Identifier(application)
+        direct.execute(psycopg.sql.SQL("alter role {} set statement_timeout = '20s'").format(name))
     first = held.found()
     assert rules(first) >= MENDED
     assert ("pgbouncer.timeout-order", "query_timeout") in rules(first)
-    assert {o for r, o in rules(first) if r == "pgbouncer.session-features"} >= {"SET", "advisory lock"}
+    (order,) = [f for f in first["findings"] if f["rule"] == "pgbouncer.timeout-order"]
+    assert (order["severity"], f"{application} has a shorter one of its own" in order["message"]) == ("info", True)
+    seen = [f for f in first["findings"] if f["rule"] == "pgbouncer.session-features"]
+    assert {f["object"] for f in seen if f["data"]["database"] == held.db.name} == {
+        *("SET", "LISTEN", "advisory lock", "temporary table", "PREPARE", "cursor WITH HOLD"),
+        *("SET SESSION CHARACTERISTICS", "LOAD"),
+    }
     (file,) = first["files"]
     assert file["loads"]
     assert file["settings"]["default_pool_size"]["value"] == "60"
@@ -198,6 +224,38 @@ def test_a_broken_file_is_caught_before_reload(setup):
         held.console("reload")
     config = {r["key"]: r["value"] for r in held.console("show config")}
     assert config["pool_mode"] == "session"
+
+
+@pytest.mark.pg(18)
+def test_what_one_client_leaves_the_next_one_finds(db, pgbouncer):
+    """The harm that pgbouncer.session-features speaks of."""
+    dsn = pgbouncer(db.server, settings={"default_pool_size": "1"}).dsn_for(db.name)
+    with psycopg.connect(dsn, autocommit=True) as client:
+        for statement in SESSION_STATEMENTS:
+            client.execute(statement)
+    with psycopg.connect(dsn, autocommit=True) as other:
+        assert other.execute("show work_mem").fetchone() == ("256MB",)
+        assert other.execute("show default_transaction_read_only").fetchone() == ("on",)
+        assert other.execute("select pg_advisory_unlock(7), n from mine").fetchone() == (True, 1)
+        assert other.execute("execute one").fetchone() == other.execute("fetch c").fetchone() == (1,)
+        assert other.execute("show lock_timeout").fetchone() == ("0",)
+
+
+@pytest.mark.pg(18)
+def test_statements_prepared_by_protocol_fail_where_the_rule_says_so(setup):
+    held = setup({"default_pool_size": "1", "max_db_connections": "1"})
+    report = held.found("--select", "pgbouncer.prepared-statements")
+    with contextlib.ExitStack() as stack:
+        dsn = held.pooler.dsn_for(held.db.name)
+        clients = [stack.enter_context(psycopg.connect(dsn, autocommit=True, prepare_threshold=0)) for _ in range(2)]
+        failed = False
+        try:
+            for client in clients:
+                client.execute("select %s::int", [1])
+        except psycopg.errors.DuplicatePreparedStatement:
+            failed = True
+    assert failed == bool(report["findings"])
+    assert failed == (held.pooler.version < 12100)
 
 
 @pytest.mark.pg(18)

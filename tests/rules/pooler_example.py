@@ -9,18 +9,35 @@ from pathlib import Path
 import yaml
 
 from dbkit.capacity import ServerFacts, SessionUse
-from dbkit.pgbouncer import documents
+from dbkit.pgbouncer import documents, fleet
 from dbkit.pgbouncer.audit import Question, judge, scene_of_console, scene_of_file
 from dbkit.pgbouncer.documents import Connections
 from dbkit.pgbouncer.ini import parameters
 from dbkit.pgbouncer.ini.reader import read_file
 from dbkit.pgbouncer.live import Live
+from dbkit.pgbouncer.rules.fleet import Member
 from dbkit.policy import Policy
 from dbkit.rules import Selection
 
 
 def run(folder: Path, rule, text: str):
     """The answer of one rule on an example; the file is written into `folder`."""
+    scene, question = looked_at(folder, rule, text)
+    return judge(scene, "example", question)
+
+
+def run_fleet(folder: Path, rule, text: str):
+    """The report of a rule about several poolers, whose files `;; next pooler` separates."""
+    members = []
+    for number, part in enumerate(text.split(";; next pooler\n")):
+        place = folder / str(number)
+        place.mkdir()
+        scene, question = looked_at(place, rule, part)
+        members.append(Member(f"pooler {number}", scene))
+    return fleet.judge(members, question)
+
+
+def looked_at(folder: Path, rule, text: str):
     path = folder / "pgbouncer.ini"
     path.write_text(text)
     said = [
@@ -43,7 +60,7 @@ def run(folder: Path, rule, text: str):
         scene = scene_of_console(console(path, version, shown), path, question, servers)
     else:
         scene = scene_of_file(path, version, question, servers)
-    return judge(scene, "example", question)
+    return scene, question
 
 
 def fields(text: str) -> dict[str, str]:

@@ -308,7 +308,7 @@ def _include(reading: _Reading, item: Include, path: str, depth: int) -> None:
         # The daemon reads nothing from a folder, and is content.
         content = b"" if folder else reading.instead.get(str(found)) or _content(found)
     except (UsageError, OSError, ValueError) as error:
-        why = error.why if isinstance(error, UsageError) else str(error)
+        why = error.why if isinstance(error, UsageError) else getattr(error, "strerror", None) or str(error)
         reading.stop(Problem(path, item.line, f'could not load file "{item.path}": {why or error}'), stopping)
         return
     held = len(reading.stops)

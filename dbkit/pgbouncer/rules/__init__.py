@@ -9,6 +9,7 @@ from dbkit.pgbouncer.rules import (
     console,
     drift,
     fit,
+    fleet,
     load,
     misread,
     network,
@@ -69,3 +70,10 @@ POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     console.database_paused,
     drift.config_drift,
 )
+
+FLEET_RULES: Final[tuple[Rule[..., Any], ...]] = (
+    fleet.siblings_differ,
+    fleet.poolers_over_server,
+    fleet.peers_incomplete,
+)
+"""Rules that hold several poolers of one run against each other."""

@@ -15,7 +15,7 @@ from dbkit.rules import Rule, rule
 
 P = ParamSpec("P")
 R = TypeVar("R")
-Needs: TypeAlias = Literal["config", "file", "console", "reload"]
+Needs: TypeAlias = Literal["config", "file", "console", "reload", "fleet"]
 NEEDS: Final[dict[str, Needs]] = {}
 """What each rule must see, by its id; without it the rule is skipped, with the reason."""
 
@@ -80,7 +80,7 @@ def pooler_rule(
     The examples are pgbouncer.ini files. Comments that begin with `;;` say what else there is to see: `;; version
     1.24`, `;; show pools: database=a user=u cl_waiting=3` (a row of the console), `;; server: host=a
     max_connections=200`, `;; uses: LISTEN` (of that server), `;; userlist: "u" "secret"`, `;; connections: {poolers:
-    {processes: 2}}`.
+    {processes: 2}}`. A rule that needs a `fleet` judges several poolers, whose files `;; next pooler` separates.
     """
     NEEDS[f"pgbouncer.{name}"] = needs
     return rule(

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dbkit.model import Severity
 from dbkit.pgbouncer import demand
 from dbkit.pgbouncer.demand import Demand
+from dbkit.pgbouncer.documents import Bands
 from dbkit.pgbouncer.rules.declare import Blind, Limits, Verdict, pooler_rule
 from dbkit.pgbouncer.scene import Scene
 
@@ -53,22 +54,14 @@ def pool_over_server(scene: Scene) -> Iterator[Verdict]:
     """
     bands = scene.connections.servers.bands
     for held in demand.demands(scene):
-        band = held.band(bands)
-        if band == "good":
+        said = banded(held, bands)
+        if said is None:
             continue
-        severity = {"refused": Severity.ERROR, "over": Severity.WARN, "scale": Severity.WARN}.get(band, Severity.INFO)
-        most = held.max_connections
-        said = {
-            "refused": f"only {held.usable} can be had (max_connections {most}, {held.reserved} reserved)",
-            "over": f"{held.percent:.0f} % of max_connections {most}, over the {bands.maximum:g} % maximum",
-            "scale": f"{held.percent:.0f} % of max_connections {most}, above {bands.scale:g} %: time to scale",
-            "high": f"{held.percent:.0f} % of max_connections {most}, above the target of "
-            f"{bands.target[0]:g}-{bands.target[1]:g} %",
-        }[band]
+        severity, words = said
         source = "" if held.facts else f", as in {scene.connections.servers.origin}: the server was not looked at"
         place = next((d.location for d in scene.config.databases if (held.host, held.port) in d.servers), None)
         yield Verdict(
-            f"up to {held.total} connections to {held.place}: {said} ({bands.origin}){source}. The sum: "
+            f"up to {held.total} connections to {held.place}: {words} ({bands.origin}){source}. The sum: "
             f"{spelled(held)}",
             held.place,
             severity=severity,
@@ -85,6 +78,29 @@ def pool_over_server(scene: Scene) -> Iterator[Verdict]:
                 "observed": held.facts is not None,
             },
         )
+
+
+def banded(held: Demand, bands: Bands) -> tuple[Severity, str] | None:
+    """Where a sum stands in the documented bands, and how bad that is; None when it is good."""
+    most = held.max_connections
+    match held.band(bands):
+        case "refused":
+            return Severity.ERROR, f"only {held.usable} can be had (max_connections {most}, {held.reserved} reserved)"
+        case "over":
+            return (
+                Severity.WARN,
+                f"{held.percent:.0f} % of max_connections {most}, over the {bands.maximum:g} % maximum",
+            )
+        case "scale":
+            return (
+                Severity.WARN,
+                f"{held.percent:.0f} % of max_connections {most}, above {bands.scale:g} %: time to scale",
+            )
+        case "high":
+            target = f"{bands.target[0]:g}-{bands.target[1]:g} %"
+            return Severity.INFO, f"{held.percent:.0f} % of max_connections {most}, above the target of {target}"
+        case _:
+            return None
 
 
 def spelled(held: Demand) -> str:

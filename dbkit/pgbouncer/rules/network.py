@@ -146,7 +146,7 @@ def version_vulnerable(scene: Scene) -> Iterator[Verdict | Blind]:
     """
     version = scene.config.version
     if version.patch < 0:
-        yield Blind(f"the patch level is not known: give it whole, as in --pgbouncer-version {version}.1")
+        yield Blind(f"the patch level is not known: give it whole, as in --pgbouncer-version {version}.0")
         return
     if version >= Version(1, 26, 1):
         return

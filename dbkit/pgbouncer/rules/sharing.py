@@ -12,6 +12,8 @@ from dbkit.pgbouncer.scene import Scene
 
 _HARM = {
     "SET": "the setting stays with the server connection and meets the next client",
+    "SET SESSION CHARACTERISTICS": "the next client's transactions get this isolation, or are read-only",
+    "LOAD": "the library is missing on the next connection",
     "LISTEN": "notifications go to whoever holds the connection then",
     "advisory lock": "the lock stays with the connection: others hold it by accident, and unlocking fails",
     "temporary table": "the table is seen by the next client and missing for its maker",
@@ -129,9 +131,10 @@ def prepared_statements(scene: Scene) -> Iterator[Verdict]:
     if not config.lends_by_transaction or not drivers or config.number("max_prepared_statements") > 0:
         return
     names = ", ".join(d.name for d in config.lends_by_transaction[:5])
+    names += " is lent" if len(config.lends_by_transaction) == 1 else " are lent"
     if config.version.minor < 21:
         yield Verdict(
-            f"PgBouncer {config.version} cannot follow prepared statements, and {names} lends by transaction: switch "
+            f"PgBouncer {config.version} cannot follow prepared statements, and {names} by transaction: switch "
             "them off in the driver (psycopg 3 prepare_threshold=None, JDBC prepareThreshold=0, asyncpg "
             "statement_cache_size=0)",
             "max_prepared_statements",
@@ -140,7 +143,7 @@ def prepared_statements(scene: Scene) -> Iterator[Verdict]:
         )
     else:
         yield Verdict(
-            f"max_prepared_statements = 0, and {names} lends by transaction: drivers that prepare fail",
+            f"max_prepared_statements = 0, and {names} by transaction: drivers that prepare fail",
             "max_prepared_statements",
             edits=(Edit("max_prepared_statements", "200"),),
             location=config.location("max_prepared_statements"),

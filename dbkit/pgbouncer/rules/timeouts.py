@@ -108,13 +108,18 @@ def timeout_order(scene: Scene) -> Iterator[Verdict | Blind]:
     for server in scene.servers:
         for pooler, own, seconds in set_here:
             held = server.timeouts.get(own)
+            if own in server.hidden_timeouts:
+                yield Blind(f"{own} of {server.name} is not visible: the auditor's role or database has one of its own")
             if held is None or 0 < held < seconds:
                 continue
             said = "has none" if held == 0 else f"waits {format_seconds(held)}"
+            shorter = [t.of for t in server.own_timeouts if t.name == own and 0 < t.seconds < seconds]
+            spared = f"; {', '.join(shorter)} has a shorter one of its own" if shorter else ""
             yield Verdict(
                 f"{pooler} cuts the connection after {format_seconds(seconds)}, before {own} of {server.name}, which "
-                f"{said}",
+                f"{said}{spared}",
                 pooler,
+                severity=Severity.INFO if shorter else None,
                 hint=f"{own} = {int(seconds * 0.9) or 1}s on the server, for the application's roles",
                 location=config.location(pooler),
                 data={"pooler": seconds, "server": held},
