@@ -96,6 +96,9 @@ one beside it (pgbouncer.ini.dbkit-...), runs RELOAD, and holds SHOW CONFIG agai
 earlier file is put back and loaded. Killed, it is run again. What takes a restart is listed and left to you. Without a
 file (no `ini`) the plan is SET on the console, which holds until the next RELOAD or restart: that takes it back.
 
+Azure's built-in PgBouncer (port 6432) has no file: --managed azure --fix fix.sh writes az commands for the nine keys
+that can be set there, and names the others.
+
 The sum for each physical server (host and port, not entry): users x (pool_size + reserve), at most max_db_connections,
 for each database, and at most max_user_connections of each user over all of them, x processes, + clients that connect
 directly, against max_connections less the reserves. Users are counted in auth_file, where it stands beside

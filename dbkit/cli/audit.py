@@ -138,15 +138,11 @@ def audit(
     offline = pg_conf is not None or bool(pgbouncer_ini)
     chosen = audit_live.chosen(called, dsn, held) if called or dsn or not offline else ()
     poolers = [one for one in chosen if one.engine == "pgbouncer"]
-    inis = pgbouncer_ini or []
-    alone = inis if not poolers else []  # with a running pooler it is that one's file
-    if poolers and len(inis) > 1:
-        raise UsageError("one file belongs to a running pooler", hint="give each pooler target its own `ini`")
+    alone, ini = audit_poolers.whose(pgbouncer_ini or [], poolers)
     if fix is not None:
         audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + len(alone))
     databases = [one for one in chosen if one.engine == "postgres"]
     looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
-    ini = inis[0] if poolers and inis else None
     wishes = audit_poolers.PoolerFlags(flags.selection, connections, reload_check, pgbouncer_version, ini, managed)
     if poolers or alone:
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))

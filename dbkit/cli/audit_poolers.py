@@ -35,6 +35,15 @@ class PoolerFlags:
     managed: str | None = None
 
 
+def whose(files: Sequence[Path], poolers: Sequence[Target]) -> tuple[Sequence[Path], Path | None]:
+    """The files that belong to no pooler of the run, or the one that is a running pooler's. Raises UsageError."""
+    if not poolers:
+        return files, None
+    if len(files) > 1:
+        raise UsageError("one file belongs to a running pooler", hint="give each pooler target its own `ini`")
+    return (), files[0] if files else None
+
+
 def looks(
     held: Settings,
     poolers: Sequence[Target],
@@ -80,7 +89,7 @@ def pgbouncer_ini(file: Path, flags: PoolerFlags, policy: Policy, servers: Seque
     scene = engine.scene_of_file(file, version, question, servers)
 
     def look() -> Looked:
-        return _looked(engine.judge(scene, str(file), question), file)
+        return _looked(engine.judge(scene, str(file), question), file, flags.managed)
 
     return Look(TargetInfo(str(file), "pgbouncer", str(version)), policy, look, "pgbouncer")
 
@@ -106,7 +115,7 @@ def pgbouncer(held: Settings, one: Target, flags: PoolerFlags, policy: Policy, b
         live = console.look(one)
         servers, unread = _facts(behind)
         answer = engine.judge(engine.scene_of_console(live, file, question, servers), one.name, question)
-        return _looked(answer, file, unread)
+        return _looked(answer, file, flags.managed, unread)
 
     return Look(TargetInfo(one.name, one.engine), policy, look, "pgbouncer")
 
@@ -159,7 +168,7 @@ def _facts(behind: Sequence[Target]) -> tuple[list[ServerFacts], list[str]]:
     return found, unread
 
 
-def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Looked:
+def _looked(answer: Answer, file: Path | None, service: str | None, unread: Sequence[str] = ()) -> Looked:
     from dataclasses import replace
 
     from dbkit.model import Skipped
@@ -180,8 +189,15 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         more = f"; {len(made.problems)} need a person" if made.problems else ""
         return Draft(made.to_json(), f"{len(made.steps)} steps{more}. Review it, then: dbkit apply THE_PLAN -t {name}")
 
+    def commands(findings: Sequence[Finding]) -> Draft:
+        from dbkit.pgbouncer import managed
+
+        if service is None:
+            raise UsageError("the commands depend on the service", hint="add --managed azure")
+        return Draft(managed.commands(answer.edits_for(findings), service), "review it, then run it with sh")
+
     if file is None:
-        return Looked(report, {".json": plan}, member)
+        return Looked(report, {".json": plan, ".sh": commands}, member)
 
     def draft(findings: Sequence[Finding]) -> Draft:
         from dbkit.pgbouncer.patch import patch
@@ -192,4 +208,5 @@ def _looked(answer: Answer, file: Path | None, unread: Sequence[str] = ()) -> Lo
         then = "check it with --reload-check, then RELOAD" + (" (some lines need a restart)" if restart else "")
         return Draft(text, f"{text.count('@@ -')} hunks. Review it, then: patch {file} THE_PATCH; {then}")
 
-    return Looked(report, {".patch": draft, ".json": plan} if answer.scene.live else {".patch": draft}, member)
+    written = {".patch": draft, ".sh": commands}
+    return Looked(report, {**written, ".json": plan} if answer.scene.live else written, member)
