@@ -8,6 +8,16 @@ from __future__ import annotations
 
 from typing import Final
 
+WITHOUT_ARGUMENTS: Final = frozenset(
+    """
+current_database current_schema current_user inet_client_addr inet_client_port inet_server_addr inet_server_port now
+pg_backend_pid pg_client_encoding pg_conf_load_time pg_current_snapshot pg_current_xact_id
+pg_current_xact_id_if_assigned pg_my_temp_schema pg_postmaster_start_time pg_trigger_depth pi session_user
+statement_timestamp system_user transaction_timestamp txid_current txid_current_if_assigned txid_current_snapshot
+unicode_version version
+""".split()
+)
+"""Functions of NOT_VOLATILE that take no argument: with one, the name is somebody else's function."""
 VOLATILE: Final = frozenset(
     """
 amvalidate array_sample array_shuffle bernoulli brin_desummarize_range brin_summarize_new_values

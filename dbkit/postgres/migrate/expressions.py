@@ -7,7 +7,7 @@ from typing import Any
 
 from dbkit.postgres.ddl import Node, copy, deparse_expression, walk
 from dbkit.postgres.migrate import formulas
-from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
+from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE, WITHOUT_ARGUMENTS
 from dbkit.postgres.migrate.names import Name, of_strings
 from dbkit.postgres.migrate.types import SqlType, read_type
 
@@ -40,29 +40,23 @@ def renamed(node: Node | None, old: str, new: str) -> Node | None:
     return made
 
 
-def calls(node: Node | None) -> tuple[Name, ...]:
-    """Functions an expression calls, in order."""
-    if node is None or node.HasField("a_const"):
-        return ()
-    found: list[Name] = []
-    for message in walk(node):
-        if message.DESCRIPTOR.name == "FuncCall":
-            call: Any = message
-            found.append(of_strings(call.funcname))
-    return tuple(found)
-
-
 def volatile_call(node: Node | None, volatility: Callable[[Name], str | None]) -> tuple[str, bool] | None:
     """The first call that makes a default volatile, and whether that is known; None when nothing does.
 
     `volatility` answers for functions of the schema and returns None for those it does not know.
     """
-    for name in calls(node):
+    if node is None or node.HasField("a_const"):
+        return None
+    for message in walk(node):
+        if message.DESCRIPTOR.name != "FuncCall":
+            continue
+        call: Any = message
+        name = of_strings(call.funcname)
         known = volatility(name)
         if known is None and name.schema in ("", "pg_catalog"):
             if name.name in VOLATILE:
                 return name.name, True
-            if name.name in NOT_VOLATILE:
+            if name.name in NOT_VOLATILE and not (name.name in WITHOUT_ARGUMENTS and len(call.args)):
                 continue
         if known in ("stable", "immutable"):
             continue

@@ -60,6 +60,7 @@ CATALOGUE = [
     ("L30", P, "alter table t add column c bigint references p", "foreign-key-type-differs"),
     ("L40", "", "alter table t add column c uuid default gen_random_uuid()", "add-column-volatile-default"),
     ("L40", "", "alter table t add column c timestamptz not null default now()", ""),
+    ("L40", "", "alter table t add column c timestamptz default now(3)", "add-column-volatile-default"),
     ("L41", "", "alter table t add column c int default 10", ""),
     ("L42", "", "alter table t add column c bigserial", "add-column-serial"),
     ("L42", "", "alter table t add column c int generated always as identity", "add-column-identity"),
