@@ -18,7 +18,7 @@ from dbkit.pgbouncer.ini import userlist
 from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.ini.reader import IniFile, read_file
 from dbkit.pgbouncer.ini.userlist import Userlist
-from dbkit.pgbouncer.live import USERS_SHOWN_SINCE, Live, config_of
+from dbkit.pgbouncer.live import USER_SIZES_SINCE, USERS_SHOWN_SINCE, Live, config_of
 from dbkit.pgbouncer.rules import POOLER_RULES
 from dbkit.pgbouncer.rules.declare import NEEDS, Blind, Edit, Verdict
 from dbkit.pgbouncer.scene import Config, PoolUser, Scene, of_file
@@ -241,15 +241,19 @@ def _located(running: Config, held: Config) -> Config:
 
 
 def _users(running: Config, held: Config) -> tuple[PoolUser, ...]:
-    """Users that have something of their own, with their lines; before 1.24 the console does not show their limits."""
-    shows = running.version.minor >= USERS_SHOWN_SINCE
+    """Users with something of their own; what the console of this version does not show is taken from their lines."""
+    minor = running.version.minor
     made: list[PoolUser] = []
     for user in running.users:
         line = held.user(user.name)
         if line is None:
             made.append(user)
+        elif minor < USERS_SHOWN_SINCE:
+            made.append(replace(line, pool_mode=user.pool_mode))
+        elif minor < USER_SIZES_SINCE:
+            made.append(replace(user, pool_size=line.pool_size, reserve=line.reserve, location=line.location))
         else:
-            made.append(replace(user, location=line.location) if shows else replace(line, pool_mode=user.pool_mode))
+            made.append(replace(user, location=line.location))
     return tuple(made)
 
 
@@ -269,7 +273,7 @@ def _userlist(ini: IniFile) -> tuple[Userlist | None, str]:
     try:
         if path.parent.resolve() != beside.resolve() or not path.is_file():
             return None, f"auth_file {named} is not beside the file, and is taken to be on another machine"
-        return userlist.read_file(path), ""
+        return userlist.read_file(path, ini.version), ""
     except (OSError, ValueError) as error:
         return None, f"auth_file {named} cannot be read: {error}"
     except UsageError as error:

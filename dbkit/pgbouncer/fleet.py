@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from dbkit.model import Finding, Passed, Report
 from dbkit.pgbouncer.audit import Question, finding, runs
+from dbkit.pgbouncer.exhibits import fleet_bars
 from dbkit.pgbouncer.rules import FLEET_RULES
 from dbkit.pgbouncer.rules.declare import Verdict
 from dbkit.pgbouncer.rules.fleet import Member
@@ -23,4 +24,10 @@ def judge(members: Sequence[Member], question: Question) -> Report:
         findings += [finding(rule, verdict, held[0].name, question.policy) for verdict in found]
         if not found:
             passed.append(Passed(rule.id, held[0].name, rule.ok))
-    return Report(command="audit", targets=(), findings=tuple(findings), passed=tuple(passed))
+    return Report(
+        command="audit",
+        targets=(),
+        findings=tuple(findings),
+        passed=tuple(passed),
+        exhibits=tuple(fleet_bars([(m.name, m.scene) for m in held])) if len(held) > 1 else (),
+    )

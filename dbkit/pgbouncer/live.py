@@ -12,6 +12,8 @@ from dbkit.pgbouncer.scene import Config, Pooled, PoolUser
 Row: TypeAlias = "Mapping[str, str | None]"
 USERS_SHOWN_SINCE: Final = 24
 """The minor version from which SHOW USERS shows more than a user's pool mode."""
+USER_SIZES_SINCE: Final = 26
+"""From which its pool sizes can be believed: 1.24.1 repeats those of the row above, 1.26.1 does not."""
 OWN: tuple[str, ...] = ("pgbouncer",)
 """The console's own database, which is no pool."""
 
@@ -105,21 +107,22 @@ def config_of(live: Live) -> Config:
     """The configuration that the console shows."""
     values = live.values
     databases = tuple(_pooled(row, values) for row in live.databases)
-    return Config(live.version, values, databases, users=tuple(_user(row, values) for row in live.users))
+    return Config(live.version, values, databases, users=tuple(_user(row, live) for row in live.users))
 
 
-def _user(row: Row, values: Mapping[str, str]) -> PoolUser:
+def _user(row: Row, live: Live) -> PoolUser:
     """SHOW USERS fills in the global limits: one that equals them is not its own. Up to 1.23 it shows the mode only."""
 
     def own(column: str, beside: str = "") -> int | None:
         shown = (row.get(column) or "").strip()
-        return int(shown) if shown and shown != values.get(beside, "") else None
+        return int(shown) if shown and shown != live.values.get(beside, "") else None
 
+    sized = live.version.minor >= USER_SIZES_SINCE
     return PoolUser(
         name=row.get("name") or "",
         pool_mode=row.get("pool_mode") or "",
-        pool_size=own("pool_size"),
-        reserve=own("reserve_pool_size"),
+        pool_size=own("pool_size") if sized else None,
+        reserve=own("reserve_pool_size") if sized else None,
         max_connections=own("max_user_connections", "max_user_connections"),
         max_clients=own("max_user_client_connections", "max_user_client_connections"),
     )

@@ -84,6 +84,7 @@ def facts(rows: list[dict[str, str]], uses: list[str]) -> list[ServerFacts]:
             max_connections=int(row["max_connections"]),
             reserved=3,
             timeouts={k: float(v) for k, v in row.items() if k.endswith("_timeout")},
+            hidden_timeouts=frozenset(row.get("hidden", "").split(",")),
             session_uses=tuple(SessionUse(u, f"{u} ...", 7) for u in uses),
         )
         for row in rows

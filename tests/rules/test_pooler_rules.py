@@ -9,7 +9,7 @@ from dbkit.capacity import ServerFacts
 from dbkit.pgbouncer import audit, demand, documents
 from dbkit.pgbouncer.ini import parameters
 from dbkit.pgbouncer.patch import apply_edits, patch
-from dbkit.pgbouncer.rules import FLEET_RULES, POOLER_RULES
+from dbkit.pgbouncer.rules import FLEET_RULES, POOLER_RULES, reading, timeouts
 from dbkit.policy import Policy
 from dbkit.rules import REGISTRY
 from tests.rules import pooler_example
@@ -114,6 +114,30 @@ def test_sums_worked_out_by_hand(name, tmp_path):
         scenes.append((path.name, audit.scene_of_file(path, parameters.version("1.24"), question, facts)))
     (held,) = [t.sum for t in demand.together(scenes)] if len(scenes) > 1 else demand.demands(scenes[0][1])
     assert (held.total, held.band(figures.servers.bands)) == (total, band)
+
+
+def test_a_timeout_that_the_auditor_cannot_see_is_skipped(tmp_path):
+    text = timeouts.timeout_order.bad.replace("statement_timeout=60", "hidden=statement_timeout")
+    report = pooler_example.run(tmp_path, timeouts.timeout_order, text).report
+    assert not report.findings
+    assert not report.passed
+    assert "not visible" in report.skipped[0].reason
+
+
+@pytest.mark.parametrize(
+    ("lines", "version", "found"),
+    [
+        ("server_tls_sslmode = prefer\nserver_tls_protocols = tlsv1.2, tlsv1.3", "1.24", 0),
+        ("server_tls_sslmode = prefer\nserver_tls_protocols = all:!TLSv1.1", "1.24", 0),
+        ("server_tls_sslmode = prefer\nserver_tls_protocols = legacy", "1.18", 0),
+        ("server_tls_sslmode = prefer\nserver_tls_protocols = legacy", "1.24", 1),
+        ("server_tls_sslmode = prefer\nserver_tls_protocols = tlsv1.4", "1.24", 1),
+        ("server_tls_sslmode = disable\nserver_tls_protocols = tlsv1.4", "1.24", 0),
+    ],
+)
+def test_protocols_that_do_not_exist_end_the_start(tmp_path, lines, version, found):
+    text = f";; version {version}\n[pgbouncer]\n{lines}\n"
+    assert len(pooler_example.run(tmp_path, reading.tls_incomplete, text).report.findings) == found
 
 
 def test_every_rule_is_listed():

@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from dbkit.errors import UsageError
+from dbkit.pgbouncer.ini.parameters import Version
 
 _SPACE: Final = re.compile(rb"[ \t\n\v\f\r]*")
 _QUOTED: Final = re.compile(rb'"((?:[^"]|"")*)"')
 _MD5: Final = re.compile(r"md5[0-9a-f]{32}")
 MAX_NAME: Final = 128
+MAX_SECRET: Final = 2048
+_LONG_SECRETS_SINCE: Final = 25
+"""1.24.1 stops at a longer secret, 1.26.1 takes it; 1.25 could not be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +40,17 @@ class Userlist:
     broken_line: int | None = None
 
 
-def read_file(path: Path) -> Userlist:
+def read_file(path: Path, version: Version | None = None) -> Userlist:
     """Read a file. Raises UsageError when it cannot be opened."""
     try:
-        return read(path.read_bytes(), str(path))
+        return read(path.read_bytes(), str(path), version)
     except OSError as error:
         raise UsageError(f"cannot read {path}", why=error.strerror) from None
 
 
-def read(content: bytes, path: str = "userlist.txt") -> Userlist:
-    """Read the text of a file; it ends at the first NUL."""
+def read(content: bytes, path: str = "userlist.txt", version: Version | None = None) -> Userlist:
+    """Read the text of a file, as a version does, or the newest; it ends at the first NUL."""
+    longest = MAX_SECRET if version is not None and version.minor < _LONG_SECRETS_SINCE else len(content) + 1
     text = content.partition(b"\0")[0]
     users: dict[str, Listed] = {}
     at = 0
@@ -62,7 +67,7 @@ def read(content: bytes, path: str = "userlist.txt") -> Userlist:
         # The secret may stand anywhere after the name: the daemon looks for the next quote.
         start = text.find(b'"', user.end()) if user else -1
         secret = _QUOTED.match(text, start) if start >= 0 else None
-        if user is None or secret is None or len(user[1]) >= MAX_NAME:
+        if user is None or secret is None or len(user[1]) >= MAX_NAME or len(secret[1]) >= longest:
             return Userlist(path, tuple(users.values()), line)
         name = user[1].replace(b'""', b'"').decode("utf-8", "surrogateescape")
         users[name] = Listed(name, _kind(secret[1].decode("utf-8", "surrogateescape")), line)

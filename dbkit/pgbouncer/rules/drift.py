@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from dbkit.model import Severity
-from dbkit.pgbouncer.live import USERS_SHOWN_SINCE, Live, config_of
+from dbkit.pgbouncer.live import USER_SIZES_SINCE, USERS_SHOWN_SINCE, Live, config_of
 from dbkit.pgbouncer.rules.declare import Blind, Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import live_of, shown
 from dbkit.pgbouncer.scene import PoolUser, Scene
@@ -125,11 +125,11 @@ def _users_drift(scene: Scene, live: Live) -> Iterator[Verdict]:
     if held is None:
         return
     running = {u.name: u for u in config_of(live).users}
-    shows = live.version.minor >= USERS_SHOWN_SINCE
     keys = {"pool_mode": "pool_mode"}
-    if shows:
-        keys |= {"pool_size": "pool_size", "reserve": "reserve_pool_size", "max_connections": "max_user_connections"}
-        keys |= {"max_clients": "max_user_client_connections"}
+    if live.version.minor >= USERS_SHOWN_SINCE:
+        keys |= {"max_connections": "max_user_connections", "max_clients": "max_user_client_connections"}
+    if live.version.minor >= USER_SIZES_SINCE:
+        keys |= {"pool_size": "pool_size", "reserve": "reserve_pool_size"}
     for name in sorted({*running, *(u.name for u in held.users)}):
         runs, says = running.get(name, PoolUser(name)), held.user(name) or PoolUser(name)
         for attribute, key in keys.items():

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from dbkit.model import Location, Severity
 from dbkit.pgbouncer.ini import parameters
+from dbkit.pgbouncer.ini.parameters import Version
 from dbkit.pgbouncer.ini.reader import IniFile, Problem
 from dbkit.pgbouncer.rules.declare import Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import file_of, shown
@@ -132,17 +133,28 @@ def _advice(ini: IniFile, problem: Problem) -> str:
     """,
 )
 def tls_incomplete(scene: Scene) -> Iterator[Verdict]:
-    """TLS for clients is switched on without a key or a certificate.
+    """TLS is switched on without a key or a certificate for clients, or with a protocol that does not exist.
 
     Why: the file is read without complaint, and then the start ends with "TLS setup failed".
 
-    Fix: name client_tls_key_file and client_tls_cert_file.
+    Fix: name client_tls_key_file and client_tls_cert_file; write client_tls_protocols and server_tls_protocols as
+    `secure`, or as a list such as tlsv1.2,tlsv1.3.
 
-    Not reported when: both are named; whether the files are there is only known on the pooler's machine.
+    Not reported when: all is named; whether files, ciphers and curves are there is only known on the pooler's machine.
 
     See: pgbouncer.client-plaintext.
     """
     config = scene.config
+    for side in ("client", "server"):
+        key = f"{side}_tls_protocols"
+        unknown = _unknown_protocols(config.text(key), config.version)
+        if unknown and config.text(f"{side}_tls_sslmode") not in ("", "disable"):
+            yield Verdict(
+                f"{key} names {', '.join(unknown)}, which is no protocol: PgBouncer does not start",
+                key,
+                edits=(Edit(key, "secure"),),
+                location=config.location(key),
+            )
     if config.text("client_tls_sslmode") in ("", "disable"):
         return
     missing = [k for k in ("client_tls_key_file", "client_tls_cert_file") if not config.text(k)]
@@ -153,6 +165,19 @@ def tls_incomplete(scene: Scene) -> Iterator[Verdict]:
             "client_tls_sslmode",
             location=config.location("client_tls_sslmode"),
         )
+
+
+_PROTOCOLS = ("all", "default", "secure", "tlsv1", "tlsv1.0", "tlsv1.1", "tlsv1.2", "tlsv1.3")
+
+
+def _unknown_protocols(value: str, version: Version) -> list[str]:
+    """Words of a list of TLS protocols that the daemon does not know; 1.24.1 has lost `legacy`, which 1.18 has."""
+    words = [word.lstrip(" \t").removeprefix("!") for word in re.split("[,:]", value)] if value else []
+    return [w or "an empty word" for w in words if w.lower() not in _PROTOCOLS and not _legacy(w, version)]
+
+
+def _legacy(word: str, version: Version) -> bool:
+    return word.lower() == "legacy" and version.minor < 24
 
 
 @pooler_rule(
