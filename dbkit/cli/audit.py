@@ -39,6 +39,10 @@ def audit(
         Path | None,
         typer.Option("--pg-conf", help="A postgresql.conf, audited with no server.", metavar="FILE"),
     ] = None,
+    pg_hba: Annotated[
+        Path | None,
+        typer.Option("--pg-hba", help="Its pg_hba.conf; else the one beside it, or of hba_file.", metavar="FILE"),
+    ] = None,
     pg_version: Annotated[
         str | None, typer.Option("--pg-version", help="The PostgreSQL the file is for: 14 to 18.", metavar="VERSION")
     ] = None,
@@ -154,7 +158,11 @@ def audit(
         rules = targets.policy_of(held, None, policy, only="postgres" if own and not looks else None)
         flags.selection.validate()
         server = databases[0] if len(databases) == 1 else None
-        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, server))
+        looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, server, pg_hba))
+    elif pg_hba is not None:
+        raise UsageError(
+            "--pg-hba belongs to a postgresql.conf", hint="name that too: --pg-conf FILE (it says whether ssl is on)"
+        )
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]
     if len(failed) == len(results) == 1:

@@ -78,6 +78,7 @@ def postgres_conf(
     policy: Policy,
     selection: Selection,
     beside: Target | None = None,
+    hba: Path | None = None,
 ) -> Look:
     """The look at a postgresql.conf; `beside` is the server it is compared with.
 
@@ -88,7 +89,7 @@ def postgres_conf(
     major = _major(version, "--pg-version") if version is not None else NEWEST
     later = machine.later(major)
     wanted = documents.load(machine.settings)
-    scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed)
+    scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed, hba=hba)
 
     earlier = machine.earlier()
     held = replace(scene, earlier=earlier.of_file(scene.name) if earlier else None)

@@ -254,3 +254,34 @@ def test_bytes_that_are_no_utf8_break_no_format_and_stay_in_the_patch(tmp_path):
     assert all("\x1b" not in file.read_text(encoding="utf-8") for file in files[1:])
     assert json.loads(files[0].read_text())["files"][0]["settings"]["cluster_name"]["raw"] == "\\xe9"
     assert b"work_mem = 4MB # \xe9" in (tmp_path / "fix.patch").read_bytes()
+
+
+def test_the_pg_hba_conf_beside_a_file_is_judged_with_its_lines(tmp_path):
+    conf, hba = tmp_path / "postgresql.conf", tmp_path / "pg_hba.conf"
+    conf.write_text("ssl = on\n")
+    report, _ = audit(conf, "--select", "pg.hba")
+    assert "--pg-hba" in report["skipped"][0]["reason"]
+    hba.write_text(
+        "local all all peer\nhost all all 127.0.0.1/32 scram-sha-256\nhost all all 0.0.0.0/0 trust\n"
+        "hostssl replication repl all scram-sha-256\nhost app app 10.0.0.0/8 md5\nhost app app 10.0.0.0/8 peer\n"
+        "include extra.conf\n"
+    )
+    (tmp_path / "extra.conf").write_text("\nhost app app 10.0.0.0/8 password\n")
+    report, _ = audit(conf, "--select", "pg.hba")
+    told = {(f["rule"], f["location"]["line"]): f for f in report["findings"]}
+    assert told["pg.hba-weak", 3]["severity"] == "error"
+    assert "peer authentication is only supported on local sockets" in told["pg.hba-weak", 6]["message"]
+    assert told["pg.hba-open", 4]["severity"] == "warn"
+    assert ("pg.hba-weak", 5) in told
+    assert told["pg.hba-weak", 2]["location"]["file"].endswith("extra.conf")
+    assert not {line for rule, line in told if line == 1}
+    (held,) = report["hba"]
+    assert (held["loads"], [r["line_number"] for r in held["rules"]]) == (False, [1, 2, 3, 4, 5, 6, 2])
+    other = tmp_path / "other_hba"
+    other.write_text("hostssl all all 10.0.0.0/8 scram-sha-256\n")
+    report, done = audit(conf, "--select", "pg.hba", "--pg-hba", str(other), "--fail-on", "info")
+    assert done.returncode == 0
+    conf.write_text("ssl = off\n")
+    report, _ = audit(conf, "--select", "pg.hba", "--pg-hba", str(other))
+    assert "never lets anybody in" in report["findings"][0]["message"]
+    assert dbkit("audit", "--pg-hba", str(other)).returncode == 2

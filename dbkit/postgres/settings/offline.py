@@ -7,14 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dbkit.errors import UsageError
 from dbkit.model import Finding, Json, Report, TargetInfo
 from dbkit.policy import Policy
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, read_file
+from dbkit.postgres.hba import reader as hba_reader
+from dbkit.postgres.hba.reader import HbaFile
 from dbkit.postgres.settings import audit as rules
 from dbkit.postgres.settings import dialects, fixes, patch, repair, start
 from dbkit.postgres.settings.documents import Wanted
-from dbkit.postgres.settings.scene import Held, Scene, Size
+from dbkit.postgres.settings.scene import Held, Row, Scene, Size
 from dbkit.printable import printable, utf8
 from dbkit.rules import Selection
 
@@ -47,7 +50,10 @@ def audit(scene: Scene, policy: Policy, selection: Selection) -> Answer:
     report = replace(
         judged.report,
         targets=(TargetInfo(scene.name, "postgres", str(scene.major)),),
-        extra={"files": [printable(as_data(scene, scene.conf))] if scene.conf else []},
+        extra={
+            "files": [printable(as_data(scene, scene.conf))] if scene.conf else [],
+            **({"hba": [printable(hba_data(scene.hba))]} if scene.hba else {}),
+        },
     )
     return Answer(report, scene, judged)
 
@@ -61,8 +67,12 @@ def scene_of(
     upgrade_to: int | None = None,
     managed: str | None = None,
     overlay: Mapping[str, bytes] | None = None,
+    hba: Path | None = None,
 ) -> Scene:
-    """The file as a scene: what it sets, and the version's defaults for the rest. Raises UsageError."""
+    """The file as a scene: what it sets, and the version's defaults for the rest. Raises UsageError.
+
+    `hba` is its pg_hba.conf; without it the one that hba_file names, or that lies beside the file, is read.
+    """
     conf = read_file(file, major, overlay=overlay)
     mended = repair.repaired(conf, wanted.not_settings)
     held = {
@@ -76,7 +86,11 @@ def scene_of(
             held[parameter.name.lower()] = Held(
                 parameter, setting.value, "configuration file", setting.file, setting.line
             )
+    access, unread = _access(hba, file, major, held)
+    lines: Sequence[Row] | str = [rule.row() for rule in access.rules] if access else unread
     return Scene(
+        facts={"hba_rules": lines},
+        hba=access,
         name=utf8(str(file)),
         major=major,
         size=size,
@@ -87,6 +101,31 @@ def scene_of(
         upgrade_to=upgrade_to,
         managed=managed,
     )
+
+
+def _access(given: Path | None, file: Path, major: int, held: Mapping[str, Held]) -> tuple[HbaFile | None, str]:
+    """The pg_hba.conf that was named, or lies where the file says or beside it; or why there is none."""
+    ssl, named = held["ssl"].value == "on", held["hba_file"].value
+    if given is not None:
+        return hba_reader.read_file(given, major, ssl=ssl), ""
+    places = [file.parent / named, file.parent / Path(named).name] if named else [file.parent / "pg_hba.conf"]
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        return None, "no pg_hba.conf lies beside the file: name it with --pg-hba"
+    try:
+        return hba_reader.read_file(found, major, ssl=ssl), ""
+    except UsageError as error:
+        return None, error.what + (f": {error.why}" if error.why else "")
+
+
+def hba_data(hba: HbaFile) -> dict[str, Json]:
+    """The pg_hba.conf of the file, line by line with the names of pg_hba_file_rules."""
+    return {
+        "path": hba.path,
+        "version": str(hba.major),
+        "loads": hba.loads,
+        "rules": [{**rule.row(), "options": list(rule.options)} for rule in hba.rules],
+    }
 
 
 def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from typing import Any, Final, TypeAlias
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.conf.values import Parameter, in_bytes, is_memory, written
+from dbkit.postgres.hba.reader import HbaFile
 from dbkit.postgres.settings.documents import Wanted
 from dbkit.postgres.settings.drift import Earlier
 
@@ -90,6 +91,8 @@ class Scene:
     wanted: Wanted
     conf: ConfFile | None = None
     """The file, when it is a file that is audited."""
+    hba: HbaFile | None = None
+    """The pg_hba.conf of a file; of a server the fact `hba_rules` has it."""
     repaired: Sequence[ConfFile] = ()
     """The file after each round of mending; `held` is what the last one says, so that rules judge what was meant."""
     overrides: Sequence[Override] = ()

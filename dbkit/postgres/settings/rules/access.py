@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+from pathlib import PurePath
 from typing import Final
 
-from dbkit.model import Severity
+from dbkit.model import Location, Severity
 from dbkit.postgres.indexes.rules.declare import Limits
 from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, identifier, literal, setting_rule
 from dbkit.postgres.settings.scene import Row, Scene
@@ -44,10 +45,10 @@ def hba_weak(scene: Scene) -> Verdicts:
     Not reported when: the method is scram-sha-256, cert, peer, reject, gss, ldap, radius or pam. An error for trust and
     password from other machines; trust on the machine itself is a warning.
 
-    See: S4 3.2. Reading the lines needs a superuser or a GRANT (the skip says which).
+    See: S4 3.2. Reading the lines needs a superuser or a GRANT (the skip says which), or the file: --pg-hba.
     """
     for row in scene.rows("hba_rules"):
-        where = f"pg_hba.conf:{row['line_number']}"
+        where = _where(row)
         if row["error"]:
             never = "cannot match" in row["error"]  # such a line loads; it just lets nobody in
             yield Verdict(
@@ -55,6 +56,7 @@ def hba_weak(scene: Scene) -> Verdicts:
                 f"{'' if never else '; a reload keeps the old rules, a restart fails'}",
                 where,
                 severity=None if never else Severity.ERROR,
+                location=_line(scene, row),
             )
             continue
         method = row["auth_method"]
@@ -71,14 +73,77 @@ def hba_weak(scene: Scene) -> Verdicts:
             severity=Severity.ERROR if error else Severity.INFO if method == "md5" and not far else None,
             fix=f"{'hostssl' if far else row['type']} ... {'peer' if row['type'] == 'local' else 'scram-sha-256'}",
             kind="rewrite",
+            location=_line(scene, row),
         )
 
 
-def _loopback(row: Row) -> bool:
+def _where(row: Row) -> str:
+    return f"{PurePath(row['file_name'] or 'pg_hba.conf').name}:{row['line_number']}"
+
+
+def _line(scene: Scene, row: Row) -> Location | None:
+    return Location(row["file_name"], row["line_number"]) if scene.conf is not None else None
+
+
+def _network(row: Row) -> ipaddress.IPv4Network | ipaddress.IPv6Network | None:
     try:
-        return ipaddress.ip_address(row["address"]).is_loopback
+        bits = int(ipaddress.ip_address(row["netmask"])).bit_count()
+        return ipaddress.ip_network((row["address"], bits), strict=False)
     except ValueError:
-        return row["address"] in ("samehost", "localhost")
+        return None
+
+
+def _loopback(row: Row) -> bool:
+    network = _network(row)
+    return row["address"] in ("samehost", "localhost") if network is None else network.is_loopback
+
+
+def _anywhere(row: Row) -> bool:
+    network = _network(row)
+    return row["type"] != "local" and (row["address"] == "all" if network is None else network.prefixlen == 0)
+
+
+@setting_rule(
+    "hba-open",
+    Severity.INFO,
+    CATEGORY,
+    ok="No line of pg_hba.conf is open to every address",
+    bad="""
+    -- pg_hba.conf: host all all 0.0.0.0/0 scram-sha-256
+    -- pg_hba.conf: host replication repl all scram-sha-256
+    """,
+    good="""
+    -- pg_hba.conf: hostssl app app 10.0.0.0/8 scram-sha-256
+    """,
+)
+def hba_open(scene: Scene) -> Verdicts:
+    """A line of pg_hba.conf lets every address in the world try to log in.
+
+    Why: then a password is all that stands between the internet and the data, and a firewall rule that is changed one
+    day is noticed by nobody. By `replication` whoever has that password copies the whole cluster.
+
+    Fix: name the networks of the application and of the standbys: `hostssl app app 10.0.0.0/8 scram-sha-256`.
+
+    Not reported when: the method is reject, or the line names a network. A warning for replication and for every role
+    of every database.
+
+    See: S4 3.2. Reading the lines needs a superuser or a GRANT (the skip says which), or the file: --pg-hba.
+    """
+    for row in scene.rows("hba_rules"):
+        if row["auth_method"] in (None, "reject") or row["error"] or not _anywhere(row):
+            continue
+        databases: list[str] = row["database"] or []
+        users: list[str] = row["user_name"] or []
+        replication = "replication" in databases
+        whom = "whoever may replicate" if replication else f"{', '.join(users)} of {', '.join(databases)}"
+        yield Verdict(
+            f"{_where(row)} lets {whom} in from every address ({row['auth_method']})",
+            _where(row),
+            severity=Severity.WARN if replication or ("all" in databases and "all" in users) else None,
+            fix="name the networks they come from instead of every address",
+            kind="rewrite",
+            location=_line(scene, row),
+        )
 
 
 @setting_rule(
@@ -108,10 +173,11 @@ def hba_unencrypted(scene: Scene) -> Verdicts:
         plain = row["type"] in ("host", "hostnossl") and row["auth_method"] != "reject"
         if plain and not row["error"] and not _loopback(row):
             yield Verdict(
-                f"pg_hba.conf:{row['line_number']} lets {row['address'] or 'other machines'} connect without TLS",
-                f"pg_hba.conf:{row['line_number']}",
+                f"{_where(row)} lets {row['address'] or 'other machines'} connect without TLS",
+                _where(row),
                 fix="hostssl instead of host",
                 kind="rewrite",
+                location=_line(scene, row),
             )
 
 
@@ -205,4 +271,4 @@ def role_expires(scene: Scene, limits: ExpiryLimits) -> Verdicts:
         )
 
 
-RULES = (hba_weak, hba_unencrypted, superuser_at_work, role_expires)
+RULES = (hba_weak, hba_open, hba_unencrypted, superuser_at_work, role_expires)
