@@ -14,7 +14,7 @@ from typing import Final
 from dbkit.postgres.catalog import quote, quoted
 from dbkit.postgres.migrate.changes import words
 from dbkit.postgres.migrate.changes.design import MAX_NAME, Block, Line, Refusals, alone, shorten, transaction
-from dbkit.postgres.migrate.changes.facts import Column, Constraint, Table, Trigger
+from dbkit.postgres.migrate.changes.facts import Column, Constraint, Index, Statistics, Table, Trigger
 from dbkit.postgres.migrate.names import literal
 
 
@@ -51,19 +51,22 @@ def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copie
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
             temporary, final = names(table, index.name, mapping, keep=keep)
-            made.online += index_blocks(table, words.index(index.definition, mapping, temporary), temporary)
+            statement = words.index(index.definition, mapping, temporary, index.tablespace)
+            made.online += [*index_blocks(table, statement, temporary), *_told_of(table, index, temporary)]
             if temporary != final:
                 made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
+            if index.clustered:
+                made.swap.append(Line(f"alter table {table.sql} cluster on {quote(final)}"))
     for item in table.statistics:
         if columns & set(item.columns):
             temporary, final = names(table, item.name, mapping, keep=keep)
-            made.beside.append(Line(words.statistics(item.definition, mapping, item.schema, temporary)))
+            made.beside += _statistics(item, mapping, temporary)
             made.before.append(Line(f"drop statistics if exists {quoted(item.schema, item.name)}"))
             made.undo.append(Line(f"drop statistics if exists {quoted(item.schema, temporary)}"))
             if temporary != final:
                 made.swap.append(Line(f"alter statistics {quoted(item.schema, temporary)} rename to {quote(final)}"))
     for trigger in table.triggers:
-        if columns & set(trigger.columns):
+        if columns & set(trigger.uses):
             _trigger(made, table, trigger, mapping)
     return made
 
@@ -132,6 +135,13 @@ def _attributes(table: Table, column: Column, new: str) -> list[Line]:
         lines.append(Line(f"{target} set storage {storage}"))
     if column.comment:
         lines.append(Line(f"comment on column {table.sql}.{quote(new)} is {literal(column.comment)}"))
+    if column.compression:
+        lines.append(Line(f"{target} set compression {column.compression}"))
+    if column.options:
+        lines.append(Line(f"{target} set ({', '.join(column.options)})"))
+    for provider, label in column.labels:
+        on = f"column {table.sql}.{quote(new)}"
+        lines.append(Line(f"security label for {quote(provider)} on {on} is {literal(label)}"))
     for grant in column.grants:
         option = " with grant option" if grant.grantable else ""
         lines.append(Line(f"grant {grant.privilege} ({quote(new)}) on {table.sql} to {grant.grantee}{option}"))
@@ -144,18 +154,44 @@ def _constraint(
     temporary, final = (constraint.name,) * 2 if own else names(table, constraint.name, mapping, keep=made.keep)
     add = words.constraint(table.sql, constraint.definition, mapping, temporary)
     drop = f"alter table {table.sql} drop constraint if exists {quote(temporary)}"
+    comment = (
+        [Line(f"comment on constraint {quote(temporary)} on {table.sql} is {literal(constraint.comment)}")]
+        if constraint.comment
+        else []
+    )
     if constraint.kind == "f" and constraint.parent is not None:
         parent = quoted(*constraint.parent)
         made.locks.append(parent)
         why = f"checks new writes against {parent}; existing rows are checked later, without stopping anybody"
-        made.online.append(transaction(Line(drop), Line(add, why)))
+        made.online.append(transaction(Line(drop), Line(add, why), *comment))
         made.undo.append(Line(drop))
     else:
-        made.beside.append(Line(add, "existing rows are checked later, without stopping anybody"))
+        made.beside += [Line(add, "existing rows are checked later, without stopping anybody"), *comment]
     if constraint.validated:
         made.proofs.append(alone(f"alter table {table.sql} validate constraint {quote(temporary)}"))
     if temporary != final:
         made.swap.append(Line(f"alter table {table.sql} rename constraint {quote(temporary)} to {quote(final)}"))
+
+
+def _statistics(item: Statistics, mapping: Mapping[str, str], name: str) -> list[Line]:
+    place = quoted(item.schema, name)
+    lines = [Line(words.statistics(item.definition, mapping, item.schema, name))]
+    if item.target >= 0:
+        lines.append(Line(f"alter statistics {place} set statistics {item.target}"))
+    if item.comment:
+        lines.append(Line(f"comment on statistics {place} is {literal(item.comment)}"))
+    return lines
+
+
+def _told_of(table: Table, index: Index, name: str, *, cluster: bool = False) -> list[Block]:
+    """What is said of an index after it was made: its comment, its targets, that the table lies in its order."""
+    place = quoted(table.schema, name)
+    lines = [Line(f"alter index {place} alter column {n} set statistics {target}") for n, target in index.statistics]
+    if index.comment:
+        lines.append(Line(f"comment on index {place} is {literal(index.comment)}"))
+    if index.clustered and cluster:
+        lines.append(Line(f"alter table {table.sql} cluster on {quote(name)}"))
+    return [transaction(*lines)] if lines else []
 
 
 def index_blocks(table: Table, statement: str, name: str) -> list[Block]:
@@ -176,16 +212,22 @@ def index_blocks(table: Table, statement: str, name: str) -> list[Block]:
 
 def _trigger(made: Copies, table: Table, trigger: Trigger, mapping: Mapping[str, str], *, before: bool = True) -> None:
     new = tuple(mapping[c] for c in trigger.columns if c in mapping)
-    made.beside.append(Line(words.trigger_also_of(trigger.definition, new), "UPDATE OF the new column fires it too"))
-    made.undo.append(Line(words.trigger_also_of(trigger.definition, ())))
-    final = words.trigger_only_of(trigger.definition, tuple(mapping.get(c, c) for c in trigger.columns))
+    places: list[list[Line]] = []
+    if new or not before:  # a condition alone goes on as it is until the old column goes
+        also = words.trigger_also_of(trigger.definition, new)
+        made.beside.append(
+            Line(also, "UPDATE OF the new column fires it too" if new else "its condition names the column")
+        )
+        made.undo.append(Line(words.trigger_also_of(trigger.definition, ())))
+        places += [made.beside, made.undo]
     if before:
-        made.before.append(Line(final, "UPDATE OF the old column would keep it from being dropped"))
+        final = words.trigger_only_of(trigger.definition, mapping)
+        made.before.append(Line(final, "what names the old column would keep it from being dropped"))
+        places.append(made.before)
     if trigger.enabled != "O":
         word = {"D": "disable", "R": "enable replica", "A": "enable always"}[trigger.enabled]
-        restore = Line(f"alter table {table.sql} {word} trigger {quote(trigger.name)}")
-        for place in (made.beside, made.undo, *([made.before] if before else [])):
-            place.append(restore)
+        for place in places:
+            place.append(Line(f"alter table {table.sql} {word} trigger {quote(trigger.name)}"))
 
 
 def originals(table: Table, mapping: Mapping[str, str], *, renames: bool = True) -> Copies:
@@ -205,12 +247,16 @@ def originals(table: Table, mapping: Mapping[str, str], *, renames: bool = True)
             _constraint(made, table, constraint, same, own=True)
     for index in table.indexes:
         if not index.constraint and index.valid and columns & set(index.uses):
-            made.online += index_blocks(table, words.index(index.definition, same, index.name), index.name)
+            statement = words.index(index.definition, same, index.name, index.tablespace)
+            made.online += [
+                *index_blocks(table, statement, index.name),
+                *_told_of(table, index, index.name, cluster=True),
+            ]
     for item in table.statistics:
         if columns & set(item.columns):
-            made.beside.append(Line(words.statistics(item.definition, same, item.schema, item.name)))
+            made.beside += _statistics(item, same, item.name)
     for trigger in table.triggers:
-        if columns & set(trigger.columns):
+        if columns & set(trigger.uses):
             _trigger(made, table, trigger, mapping, before=False)
     return made
 

@@ -81,6 +81,8 @@ class Design:
     """What hangs on the old shape and is not copied: a person has to move it before contract (or, where there is none,
     to look at it before the change)."""
     reads_old: tuple[str, ...] = field(default=())
+    swaps: tuple[tuple[str, str, str], ...] = ()
+    """Schema, table and column of what a swap drops under the name that stays: what rests on it has to go first."""
     lost: tuple[str, ...] = ()
     """Indexes that go with the old shape and have no copy, as `index public.t_name_idx`: the gate names them."""
     base: str = ""

@@ -105,7 +105,7 @@ def _contract(
     swap += pair.remove()
     if default is not None:
         swap.append(Line(f"{target} set default {default}"))
-    if column.sequence and column.default and "nextval" in column.default:
+    if column.sequence:
         swap.append(Line(f"alter sequence {column.sequence} owned by {pair.sql}.{quote(new)}"))
     swap += copied.before
     swap.append(Line(f"alter table {pair.sql} drop column if exists {quote(column.name)}"))
@@ -133,7 +133,7 @@ def _undo_contract(pair: Pair, table: Table, column: Column, new: str) -> tuple[
     if column.default is not None:
         last.append(Line(f"alter table {pair.sql} alter column {quote(new)} drop default"))
         last.append(Line(f"{target} set default {column.default}"))
-    if column.sequence and column.default and "nextval" in column.default:
+    if column.sequence:
         last.append(Line(f"alter sequence {column.sequence} owned by {pair.sql}.{quote(column.name)}"))
     blocks = [
         first,

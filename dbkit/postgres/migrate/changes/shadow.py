@@ -52,6 +52,7 @@ def design(
         undo_contract=_undo_contract(connection, back, expand) if back else (),
         fills=tuple(p.pair.fill() for p in parts),
         restore=tuple(p.pair.fill() for p in back),
+        swaps=tuple((p.table.schema, p.table.name, c) for p in parts for c in p.columns),
         fits=tuple(
             Fit(p.table.schema, p.table.name, fits, f"{p.table.name}.{c} does not fit into {p.types[c]}")
             for p in back

@@ -80,6 +80,8 @@ class Change:
     """In the order they must run: a parent before its children."""
     reads_old: tuple[str, ...] = ()
     """Relations (qualified, unquoted) whose use is use of the old shape as a whole: the table of a drop-table."""
+    swaps: tuple[tuple[str, str, str], ...] = ()
+    """Schema, table and column of what a swap drops under the name that stays."""
     lost: tuple[str, ...] = ()
     """Indexes that go with the old shape and have no copy, as `index public.t_name_idx`."""
     base: str = ""

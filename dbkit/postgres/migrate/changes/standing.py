@@ -62,6 +62,7 @@ def _change(
         phase=_phase(connection, expand, contract, fills, applied, begun),
         backfills=fills,
         reads_old=tuple(map(str, change.get("reads_old", ()))),
+        swaps=tuple((str(s["schema"]), str(s["table"]), str(s["column"])) for s in change.get("swaps", ())),
         lost=tuple(map(str, change.get("lost", ()))),
         base=str(change.get("base", "")),
         keys=tuple(words.columns_in(f"row({key})", "keys") for key in change.get("keys", ())),

@@ -176,13 +176,15 @@ def _swap_columns(connection: Connection, part: Part, defaults: Mapping[str, str
     lines += [Line(f"alter table {table.sql} drop constraint {quote(k.name)}") for k in part.unique_keys()]
     for column in part.changing:
         new = part.columns[column.name]
+        serial = bool(column.sequence and column.default and "nextval" in column.default)
         if column.identity:
             lines.append(_identity(connection, part, column))
-        elif column.sequence and column.default and "nextval" in column.default:
-            lines.append(_serial(connection, part, column))
+            continue
+        if column.sequence:
+            lines += [_serial(connection, part, column)] if serial else []
             lines.append(Line(f"alter sequence {column.sequence} owned by {table.sql}.{quote(new)}"))
-            lines.append(Line(f"alter table {table.sql} alter column {quote(new)} set default {column.default}"))
-        elif (default := defaults.get(column.name, column.default)) is not None:
+        default = column.default if serial else defaults.get(column.name, column.default)
+        if default is not None:
             lines.append(Line(f"alter table {table.sql} alter column {quote(new)} set default {default}"))
     if part.fits:
         lines.append(Line(f"alter table {table.sql} drop constraint {quote(part.fence)}"))

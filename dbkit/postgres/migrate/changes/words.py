@@ -66,12 +66,16 @@ def renamed(text: str, mapping: Mapping[str, str]) -> str:
     return ddl.deparse_expression(node)
 
 
-def index(definition: str, mapping: Mapping[str, str], name: str) -> str:
-    """A CREATE INDEX statement on the renamed columns, concurrent, under another name."""
+def index(definition: str, mapping: Mapping[str, str], name: str, tablespace: str | None = None) -> str:
+    """A CREATE INDEX statement on the renamed columns, concurrent, under another name.
+
+    The server does not print the tablespace: it is given where it is not the database's own.
+    """
 
     def change(node: Any) -> None:
         held = node.index_stmt
         held.idxname = name
+        held.table_space = tablespace or ""
         held.concurrent = True
         held.if_not_exists = True
         held.relation.inh = True  # of a partitioned table the server prints ON ONLY
@@ -165,19 +169,20 @@ def _changed(text: str, change: Callable[[Any], None]) -> str:
 def _rename(message: Any, mapping: Mapping[str, str]) -> None:
     for node in ddl.walk(message):
         if type(node).__name__ == "ColumnRef":
-            last = cast(Any, node).fields[-1].string
-            last.sval = mapping.get(last.sval, last.sval)
+            last = cast(Any, node).fields[-1]
+            if last.WhichOneof("node") == "string":  # and not `old.*`
+                last.string.sval = mapping.get(last.string.sval, last.string.sval)
 
 
-def trigger_only_of(definition: str, columns: tuple[str, ...]) -> str:
-    """CREATE OR REPLACE TRIGGER with this UPDATE OF list instead of its own."""
+def trigger_only_of(definition: str, mapping: Mapping[str, str]) -> str:
+    """CREATE OR REPLACE TRIGGER with the columns of UPDATE OF and of WHEN renamed."""
 
     def change(node: Any) -> None:
         held = node.create_trig_stmt
         held.replace = True
-        del held.columns[:]
-        for column in columns:
-            held.columns.add().string.sval = column
+        for column in held.columns:
+            column.string.sval = mapping.get(column.string.sval, column.string.sval)
+        _rename(held.when_clause, mapping)
 
     return _changed(definition, change)
 

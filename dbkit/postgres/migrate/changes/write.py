@@ -112,6 +112,8 @@ def _expand(design: Design, script: Any) -> str:
     }
     if design.reads_old:
         change["reads_old"] = list(design.reads_old)
+    if design.swaps:
+        change["swaps"] = [{"schema": s, "table": t, "column": c} for s, t, c in design.swaps]
     if design.lost:
         change["lost"] = list(design.lost)
     if design.base:

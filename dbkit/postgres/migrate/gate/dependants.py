@@ -42,26 +42,32 @@ def look(
             for row in fetch(connection, assets.query("gate/functions"))
             if _rests_on_key(row, shape)
         ]
-    with connection.transaction():  # behind a pooler the next one may meet another session
-        connection.execute(
-            "select set_config('dbkit.about', %s, true), set_config('dbkit.columns', %s::text[]::text, true), "
-            "set_config('dbkit.ours', %s::bigint[]::text, true)",
-            [sql.Identifier(*table).as_string(), sorted(shape.columns), [s.oid for s in change.backfills]],
-        )
-        dependants = fetch(connection, assets.query("gate/dependants"))
-        functions = fetch(connection, assets.query("gate/functions"))
-    found = [
-        Blocked(
-            row["kind"], f"{row['kind']} {row['name']}", _HINTS.get(row["kind"], "drop it or make it anew"), row["name"]
-        )
-        for row in dependants
-        if not (change.new and row["kind"] in _COPIED)
-    ]
-    for row in functions:
+    found = catalogued(connection, change, table, sorted(shape.columns), copied=bool(change.new))
+    for row in fetch(connection, assets.query("gate/functions")):
         why = _function(row, oids, shape)
         if why:
             found.append(Blocked("function", f"function {row['name']}: {why}", _HINTS["function"], row["name"]))
     return found
+
+
+def catalogued(
+    connection: Connection, change: Change, table: tuple[str, str], columns: Sequence[str], *, copied: bool
+) -> list[Blocked]:
+    """What the catalogue knows to rest on columns; with `copied` without what the change takes over by itself."""
+    with connection.transaction():  # behind a pooler the next one may meet another session
+        connection.execute(
+            "select set_config('dbkit.about', %s, true), set_config('dbkit.columns', %s::text[]::text, true), "
+            "set_config('dbkit.ours', %s::bigint[]::text, true)",
+            [sql.Identifier(*table).as_string(), list(columns), [s.oid for s in change.backfills]],
+        )
+        rows = fetch(connection, assets.query("gate/dependants"))
+    return [
+        Blocked(
+            row["kind"], f"{row['kind']} {row['name']}", _HINTS.get(row["kind"], "drop it or make it anew"), row["name"]
+        )
+        for row in rows
+        if not (copied and row["kind"] in _COPIED)
+    ]
 
 
 def _rests_on_key(row: Mapping[str, Any], shape: Shape) -> bool:

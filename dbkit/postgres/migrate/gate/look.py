@@ -40,6 +40,9 @@ def look(
         found += _statements(watched, window)
         found += dependants.look(connection, change, (schema, name), oids, shape)
         found += _transactions(connection, oids, watched.since)
+    for schema, name, column in change.swaps:
+        if _oids(connection, quoted(schema, name)):
+            found += dependants.catalogued(connection, change, (schema, name), [column], copied=True)
     found += lost(connection, change)
     left: list[Blocked] = []
     for blocked in found:
