@@ -99,13 +99,14 @@ def test_fix_writes_and_then_passes(tmp_path):
     assert b"fixed m.sql" in done.stderr
 
 
-def test_no_driver_is_loaded(tmp_path):
+def test_no_driver_and_no_rule_of_a_server_is_loaded(tmp_path):
     script = (
         "import sys; sys.argv = ['dbkit', 'migrate', 'lint', '-', '--fail-on', 'never']\n"
         "from dbkit.cli import app\n"
         "try: app()\n"
         "except SystemExit: pass\n"
-        "print(sorted({'psycopg', 'sqlalchemy', 'alembic'} & set(sys.modules)))"
+        "unwanted = {'psycopg', 'sqlalchemy', 'alembic', 'dbkit.pgbouncer.rules', 'dbkit.postgres.indexes.rules'}\n"
+        "print(sorted(unwanted & set(sys.modules)))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, input=INDEX, text=True, capture_output=True, check=True,

@@ -11,6 +11,8 @@ from dbkit.postgres.migrate.psql_text import filled
 from dbkit.postgres.migrate.rules.declare import MigrationRule
 from dbkit.postgres.migrate.source import Part, Script
 
+_BY_PSQL: Final = ("plain", "sqitch")
+"""Kinds of scripts that psql runs or may run: for others `:name` is an error of the file."""
 _LONGEST: Final = 120
 """Characters of the grammar's sentence that are shown: an unclosed quote quotes the rest of the file."""
 
@@ -59,7 +61,7 @@ def parse(
     if script.parts is None:
         statements, errors = ddl.parse_loosely(script.text, label=script.file)
         if errors:
-            again = filled(script.text)
+            again = filled(script.text, psql=script.kind in _BY_PSQL)
             if again != script.text:
                 more, fewer = ddl.parse_loosely(again, label=script.file)
                 if len(fewer) < len(errors):

@@ -54,8 +54,8 @@ def _without_data(text: str) -> str:
     return "".join([*pieces, text[position:]])
 
 
-def filled(text: str) -> str:
-    """The text with `${name}`, `{{ name }}` and `:name` as words of the same length, so that it can be parsed."""
+def filled(text: str, *, psql: bool) -> str:
+    """The text with `${name}`, `{{ name }}` and, for psql, `:name` as words of the same length, to be parsed."""
 
     def template(match: re.Match[str]) -> str:
         word = re.sub(r"\W", "_", match[0].encode("ascii", "replace").decode())
@@ -65,4 +65,5 @@ def filled(text: str) -> str:
         literal, identifier, bare = match.groups()
         return f"'x{literal}'" if literal else f'"x{identifier}"' if identifier else f"x{bare}"
 
-    return _VARIABLE.sub(variable, _TEMPLATE.sub(template, text))
+    text = _TEMPLATE.sub(template, text)
+    return _VARIABLE.sub(variable, text) if psql else text

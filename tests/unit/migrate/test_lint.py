@@ -79,6 +79,8 @@ insert into t values ('an end \\g');
     assert [f for f in found("main.sql", "a.sql") if f[0] == "not-analysed"] == unread
     assert ("index-not-concurrent", 5, "xschema.t") in found("main.sql")
     assert not [f for f in found("main.sql") if f[0] == "syntax-error"]
+    flyway = report("select :x;", name="V1__a.sql").active  # nobody fills that in
+    assert [f.rule for f in flyway] == ["migrate.syntax-error"]
 
 
 @pytest.mark.parametrize(
