@@ -19,6 +19,12 @@ MIGRATE_TOPICS: Final[dict[str, str]] = {
 
 In a pipeline: `dbkit migrate deploy --phase pre` before the rollout, `--phase post` after it.
 
+Many databases, many schemas. `-t eu -t us` does it on one target after the other and stops at the first that fails
+(--keep-going does not); the exit code is the worst, `runs` of the JSON report tells of each. With
+`--schema-pattern "tenant_*"` it is done in every schema that matches, as Alembic's recipe for tenants does it:
+search_path is that schema alone, and each has its own alembic_version. Revisions must name no schema then;
+`dbkit migrate new KIND tenant_1.users... --any-schema` writes them so, from one of the tenants as the pattern.
+
   rename-column     TABLE.COLUMN NEW_NAME                                 a second column beside the first
   rename-column     TABLE.COLUMN NEW_NAME --view                          by a view: columns of keys, always
   change-type       TABLE.COLUMN TYPE [--using EXPR]                      under its own name, by a swap: keys, identity,

@@ -250,7 +250,7 @@ def state(record: Record) -> str:
 def _resume_backfill(
     record: Record, target: Target, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn, quiet: bool
 ) -> None:
-    from dbkit.cli.migrate_backfill import finish
+    from dbkit.cli.migrate_fleet import Outcome, finish
     from dbkit.postgres.migrate.backfill.job import Knobs
     from dbkit.postgres.migrate.backfill.run import resume as go_on
 
@@ -259,7 +259,7 @@ def _resume_backfill(
         done = go_on(record, target, Knobs(), progress)
     finally:
         progress.close()
-    finish(done, fmt=fmt, outputs=outputs, fail_on=fail_on)
+    finish(Outcome(done.report, done.error), fmt=fmt, outputs=outputs, fail_on=fail_on)
 
 
 @contextmanager

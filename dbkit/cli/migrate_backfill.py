@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -24,6 +23,7 @@ from dbkit.cli.backfill_options import (
     Rest,
     given,
 )
+from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
 from dbkit.cli.migrate_options import Migrations, VersionTable
 from dbkit.cli.options import (
     Config,
@@ -39,10 +39,10 @@ from dbkit.cli.options import (
     Yes,
 )
 from dbkit.errors import UsageError
+from dbkit.model import Report
 
 if TYPE_CHECKING:
     from dbkit.postgres.migrate.backfill.job import Knobs
-    from dbkit.postgres.migrate.backfill.run import Filled
     from dbkit.postgres.migrate.changes.spec import BackfillSpec
     from dbkit.settings import Target
 
@@ -128,6 +128,8 @@ def backfill(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,
@@ -183,33 +185,41 @@ def backfill(
         raise UsageError("name a change, or --all, or --table with --set", hint="`dbkit migrate status` lists changes")
     if where is not None and table is None:
         raise UsageError("--where goes with --table: the rows of a change are its own")
-    _, chosen = targets.one_target(target, dsn, config)
     if table is not None and set_ is not None:
+        if schema_pattern:
+            raise UsageError("--schema-pattern goes with changes", hint="name the table with its schema")
+        _, chosen = targets.one_target(target, dsn, config)
         specs = [text.read(table, set_, where)]
-    else:
-        specs = _of_changes(change, chosen, migrations, version_table, quiet=quiet)
-    shown = "\n\n".join(outline(spec, chosen, knobs, ours=named) for spec in specs)
-    if dry_run:
-        print(shown)
-        return
-    output.note(shown, quiet=quiet)
-    if not named:  # a change was reviewed as a revision; what is typed here was not
+        shown = outline(specs[0], chosen, knobs, ours=False)
+        if dry_run:
+            print(shown)
+            return
+        output.note(shown, quiet=quiet)
+        # A change was reviewed as a revision; what is typed here was not.
         targets.confirm(f"Fill {specs[0].schema}.{specs[0].table}?", yes=yes)
-    finish(_fill(specs, chosen, knobs, ours=named, quiet=quiet), fmt=fmt, outputs=outputs, fail_on=fail_on)
+        finish(_fill(specs, chosen, knobs, ours=False, quiet=quiet), fmt=fmt, outputs=outputs, fail_on=fail_on)
+
+    def work(place: Place) -> Outcome:
+        from dbkit.postgres.migrate.backfill.due import due, names
+
+        changes = due(place.target, place.environment, change)
+        specs = [spec for one in changes for spec in one.backfills]
+        shown = "\n\n".join(outline(spec, place.target, knobs, ours=True) for spec in specs)
+        output.note(f"to fill{f' in {place.name}' if place.schema else ''}: {names(changes)}", quiet=quiet)
+        if dry_run:
+            print(shown)
+            return Outcome(Report(command="migrate backfill"))
+        output.note(shown, quiet=quiet)
+        return _fill(specs, place.target, knobs, ours=True, quiet=quiet)
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    done = fleet.run("migrate backfill", work)
+    if dry_run and done.error is None:
+        return
+    finish(done, fmt=fmt, outputs=outputs, fail_on=fail_on)
 
 
-def _of_changes(
-    name: str | None, target: Target, migrations: Path | None, version_table: str, *, quiet: bool
-) -> list[BackfillSpec]:
-    from dbkit.postgres.migrate import revisions
-    from dbkit.postgres.migrate.backfill.due import due, names
-
-    changes = due(target, revisions.find(migrations, version_table=version_table), name)
-    output.note(f"to fill: {names(changes)}", quiet=quiet)
-    return [spec for change in changes for spec in change.backfills]
-
-
-def _fill(specs: list[BackfillSpec], target: Target, knobs: Knobs, *, ours: bool, quiet: bool) -> Filled:
+def _fill(specs: list[BackfillSpec], target: Target, knobs: Knobs, *, ours: bool, quiet: bool) -> Outcome:
     """One after the other, in the order the change needs; the first that does not end well is the last."""
     from dbkit.model import merge
     from dbkit.postgres.migrate.backfill.run import Filled, fill
@@ -223,12 +233,4 @@ def _fill(specs: list[BackfillSpec], target: Target, knobs: Knobs, *, ours: bool
                 break
     finally:
         progress.close()
-    return Filled(merge("migrate backfill", [d.report for d in done]), done[-1].error if done else None)
-
-
-def finish(done: Filled, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn) -> None:
-    """Show what became of a backfill and leave with its exit code."""
-    code = output.deliver(done.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
-    if done.error is not None:
-        raise done.error
-    raise typer.Exit(code)
+    return Outcome(merge("migrate backfill", [d.report for d in done]), done[-1].error if done else None)

@@ -73,6 +73,10 @@ def new(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
+    any_schema: Annotated[
+        bool,
+        typer.Option("--any-schema", help="Name no schema in the revisions: for --schema-pattern, a tenant in each."),
+    ] = False,
     dry_run: DryRun = False,
     fmt: OutputFormat = Format.TEXT,
 ) -> None:
@@ -86,6 +90,8 @@ def new(
       dbkit migrate new rename-column users.full_name display_name
 
       dbkit migrate new rename-column users.full_name display_name --dry-run
+
+      dbkit migrate new rename-column tenant_1.users.full_name display_name --any-schema
     """
     import json
     import sys
@@ -119,9 +125,9 @@ def new(
             accept or [],
         )
     if dry_run:
-        sys.stdout.write(write.preview(design))
+        sys.stdout.write(write.preview(design, any_schema=any_schema))
         return
-    written = write.write(environment, design)
+    written = write.write(environment, design, any_schema=any_schema)
     files = [Path(f) for f in (written.expand, written.contract) if f is not None]
     if fmt is Format.JSON:
         data = {"change": design.id, "kind": design.kind, "files": [str(f) for f in files], "notes": list(design.notes)}

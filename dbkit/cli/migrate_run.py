@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbkit.cli import output, targets
+from dbkit.cli import targets
+from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
 from dbkit.cli.migrate_options import (
     Accept,
     BackupCommand,
@@ -62,6 +63,8 @@ def expand(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -90,11 +93,12 @@ def expand(
     """
     from dbkit.postgres.migrate import deploy
 
-    how = deploy.Options(
-        knobs("expand", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change,
-        undo_failed=not keep_failed,
-    )  # fmt: skip
-    _run(deploy.expand, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+    def how() -> Options:
+        made = knobs("expand", max_stall, budget, max_hold, patience, deadline, cancel_blockers)
+        return deploy.Options(made, change, undo_failed=not keep_failed)
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    _run("expand", deploy.expand, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
 
 def contract(
@@ -104,6 +108,8 @@ def contract(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     backup_command: BackupCommand = None,
     accept: Accept = None,
     window: Window = "1h",
@@ -128,11 +134,12 @@ def contract(
     """
     from dbkit.postgres.migrate import deploy
 
-    how = deploy.Options(
-        knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change, backup_command,
-        tuple(accept or ()), seconds("--window", window),
-    )  # fmt: skip
-    _run(deploy.contract, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+    def how() -> Options:
+        made = knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers)
+        return deploy.Options(made, change, backup_command, tuple(accept or ()), seconds("--window", window))
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    _run("contract", deploy.contract, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
 
 def rollback(
@@ -147,6 +154,8 @@ def rollback(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -171,8 +180,12 @@ def rollback(
     """
     from dbkit.postgres.migrate import deploy
 
-    how = deploy.Options(knobs("rollback", max_stall, budget, max_hold, patience, deadline, cancel_blockers), change)
-    _run(deploy.rollback, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+    def how() -> Options:
+        made = knobs("rollback", max_stall, budget, max_hold, patience, deadline, cancel_blockers)
+        return deploy.Options(made, change)
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    _run("rollback", deploy.rollback, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
 
 def deploy(
@@ -182,6 +195,8 @@ def deploy(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     backup_command: BackupCommand = None,
     accept: Accept = None,
     window: Window = "1h",
@@ -206,32 +221,36 @@ def deploy(
       dbkit migrate deploy --phase pre -t prod
 
       dbkit migrate deploy --phase post -t prod --backup-command "pgbackrest --stanza=main backup"
+
+      dbkit migrate deploy --phase pre -t eu -t us --schema-pattern "tenant_*"
     """
     from dbkit.postgres.migrate import deploy as engine
     from dbkit.postgres.migrate import pipeline
 
-    how = engine.Options(
-        knobs(f"deploy --phase {phase.value}", max_stall, budget, max_hold, patience, deadline, cancel_blockers), None,
-        backup_command, tuple(accept or ()), seconds("--window", window),
-    )  # fmt: skip
+    command = f"deploy --phase {phase.value}"
+
+    def how() -> Options:
+        made = knobs(command, max_stall, budget, max_hold, patience, deadline, cancel_blockers)
+        return engine.Options(made, None, backup_command, tuple(accept or ()), seconds("--window", window))
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
     run = pipeline.pre if phase is Phase.PRE else pipeline.post
-    _run(run, how, target, dsn, config, migrations, version_table, fmt, outputs, fail_on, quiet=quiet)
+    _run(command, run, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
 
 def _run(
-    run: Run, how: Options, target: list[str] | None, dsn: str | None, config: Path | None, migrations: Path | None,
-    version_table: str, fmt: Format, outputs: list[Path] | None, fail_on: FailOn, *, quiet: bool,
+    command: str, run: Run, options: Callable[[], Options], fleet: Fleet, fmt: Format, outputs: list[Path] | None,
+    fail_on: FailOn, *, quiet: bool,
 ) -> None:  # fmt: skip
-    from dbkit.postgres.migrate import revisions
+    """Each place has a budget of its own: what one keeps waiting, the next one's users do not feel."""
+    options()  # a wrong flag is said before anything is touched
 
-    environment = revisions.find(migrations, version_table=version_table)
-    _, chosen = targets.one_target(target, dsn, config)
-    progress = targets.Progress(quiet=quiet)
-    try:
-        applied = run(chosen, environment, how, progress)
-    finally:
-        progress.close()
-    code = output.deliver(applied.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
-    if applied.error is not None:
-        raise applied.error
-    raise typer.Exit(code)
+    def work(place: Place) -> Outcome:
+        progress = targets.Progress(quiet=quiet)
+        try:
+            applied = run(place.target, place.environment, options(), progress)
+        finally:
+            progress.close()
+        return Outcome(applied.report, applied.error)
+
+    finish(fleet.run(f"migrate {command}", work), fmt=fmt, outputs=outputs, fail_on=fail_on)

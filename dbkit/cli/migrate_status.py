@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import typer
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dbkit.cli import output, targets
+from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
 from dbkit.cli.migrate_options import Migrations, VersionTable
-from dbkit.cli.options import Config, Dsn, Format, OutputFormat, Outputs, TargetNames
+from dbkit.cli.options import Config, Dsn, FailOn, Format, OutputFormat, Outputs, TargetNames
+
+if TYPE_CHECKING:
+    from dbkit.model import Report
+    from dbkit.postgres.migrate.revisions import Environment
+    from dbkit.settings import Target
 
 
 def status(
@@ -15,6 +22,8 @@ def status(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
 ) -> None:
@@ -29,13 +38,10 @@ def status(
 
       dbkit migrate status -t prod --format json
     """
-    from dbkit.postgres.migrate import revisions
     from dbkit.postgres.migrate import status as engine
 
-    environment = revisions.find(migrations, version_table=version_table)
-    _, chosen = targets.one_target(target, dsn, config)
-    report = engine.status(chosen, environment)
-    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, verbose=True))
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    _show("migrate status", fleet, engine.status, fmt, outputs)
 
 
 def plan(
@@ -44,6 +50,8 @@ def plan(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
 ) -> None:
@@ -55,10 +63,17 @@ def plan(
 
       dbkit migrate plan -t prod -o plan.md
     """
-    from dbkit.postgres.migrate import revisions
     from dbkit.postgres.migrate import status as engine
 
-    environment = revisions.find(migrations, version_table=version_table)
-    _, chosen = targets.one_target(target, dsn, config)
-    report = engine.plan(chosen, environment)
-    raise typer.Exit(output.deliver(report, fmt=fmt, outputs=outputs, verbose=True))
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    _show("migrate plan", fleet, engine.plan, fmt, outputs)
+
+
+def _show(
+    command: str, fleet: Fleet, engine: Callable[[Target, Environment], Report], fmt: Format,
+    outputs: list[Path] | None,
+) -> None:  # fmt: skip
+    def look(place: Place) -> Outcome:
+        return Outcome(engine(place.target, place.environment))
+
+    finish(fleet.run(command, look), fmt=fmt, outputs=outputs, fail_on=FailOn.NEVER)

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from dbkit.cli import output, targets
+from dbkit.cli import targets
+from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
 from dbkit.cli.migrate_options import Migrations, VersionTable
 from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import UsageError
 
 if TYPE_CHECKING:
     from dbkit.postgres.indexes.watch import Limits
-    from dbkit.postgres.migrate.changes.spec import Change
+    from dbkit.postgres.migrate.changes.spec import BackfillSpec, Change
+    from dbkit.settings import Target
 
 
 def verify(
@@ -45,6 +47,8 @@ def verify(
     config: Config = None,
     migrations: Migrations = None,
     version_table: VersionTable = "alembic_version",
+    schema_pattern: SchemaPattern = None,
+    keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,
@@ -63,36 +67,55 @@ def verify(
 
       dbkit migrate verify --table shop.orders --check total_is_set --max-wait 1min -o verified.html
     """
-    from dbkit.postgres.connect import connect
-    from dbkit.postgres.migrate import gate, revisions
-    from dbkit.postgres.migrate import verify as engine
-    from dbkit.postgres.migrate.backfill.due import due
-    from dbkit.postgres.migrate.verify_report import report
-
     limits = _limits(max_wait, deadline)
-    _, chosen = targets.one_target(target, dsn, config)
     if (table is None) != (check is None) or (change is not None and table is not None):
         raise UsageError("name a change, or --table with --check", hint="`dbkit migrate status` lists changes")
-    changes: list[Change] = []
     if table is not None and check is not None:
-        with connect(chosen, purpose="verify") as connection:
-            specs = [engine.of_check(connection, table, check)]
-    else:
-        changes = due(chosen, revisions.find(migrations, version_table=version_table), change)
-        specs = [spec for one in changes for spec in one.backfills]
-    progress = targets.Progress(quiet=quiet)
-    try:
-        done = engine.verify(specs, chosen, limits, progress=progress)
-    finally:
-        progress.close()
-    if done.whole:
-        with connect(chosen, purpose="verify") as connection:
+        if schema_pattern:
+            raise UsageError("--schema-pattern goes with changes", hint="name the table with its schema")
+        _, chosen = targets.one_target(target, dsn, config)
+        finish(_of_check(chosen, table, check, limits, quiet=quiet), fmt=fmt, outputs=outputs, fail_on=fail_on)
+
+    def work(place: Place) -> Outcome:
+        from dbkit.postgres.migrate.backfill.due import due
+
+        return _of_changes(place.target, due(place.target, place.environment, change), limits, quiet=quiet)
+
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    finish(fleet.run("migrate verify", work), fmt=fmt, outputs=outputs, fail_on=fail_on)
+
+
+def _of_check(target: Target, table: str, check: str, limits: Limits, *, quiet: bool) -> Outcome:
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.migrate import verify as engine
+
+    with connect(target, purpose="verify") as connection:
+        specs = [engine.of_check(connection, table, check)]
+    return _verified(target, specs, limits, quiet=quiet)[0]
+
+
+def _of_changes(target: Target, changes: list[Change], limits: Limits, *, quiet: bool) -> Outcome:
+    from dbkit.postgres.connect import connect
+    from dbkit.postgres.migrate import gate
+
+    outcome, whole = _verified(target, [s for one in changes for s in one.backfills], limits, quiet=quiet)
+    if whole:
+        with connect(target, purpose="verify") as connection:
             for one in changes:
                 gate.begin(connection, one)  # what uses the old shape is watched from here on
-    code = output.deliver(report(done, chosen.name), fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
-    if done.error is not None:
-        raise done.error
-    raise typer.Exit(code)
+    return outcome
+
+
+def _verified(target: Target, specs: list[BackfillSpec], limits: Limits, *, quiet: bool) -> tuple[Outcome, bool]:
+    from dbkit.postgres.migrate import verify as engine
+    from dbkit.postgres.migrate.verify_report import report
+
+    progress = targets.Progress(quiet=quiet)
+    try:
+        done = engine.verify(specs, target, limits, progress=progress)
+    finally:
+        progress.close()
+    return Outcome(report(done, target.name), done.error), done.whole
 
 
 def _limits(max_wait: str, deadline: str) -> Limits:

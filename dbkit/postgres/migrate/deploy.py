@@ -13,23 +13,20 @@ from dataclasses import dataclass, field
 import psycopg
 
 from dbkit.errors import Broken, DbkitError, Refused, Stopped, Unreachable
-from dbkit.exhibits import Exhibit, Table
 from dbkit.job import Hooks, Record, Tick, run
-from dbkit.model import Evidence, Finding, Json, Passed, Report, Severity, TargetInfo
+from dbkit.model import Report
 from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
 from dbkit.postgres.jobstore import PostgresStore
-from dbkit.postgres.migrate import backup, gate, revisions, rollback_moves
+from dbkit.postgres.migrate import backup, deploy_report, due, gate, rollback_moves
 from dbkit.postgres.migrate.backfill import state
 from dbkit.postgres.migrate.backfill.run import fill
-from dbkit.postgres.migrate.changes import proof, standing
-from dbkit.postgres.migrate.changes.spec import Change, Phase
+from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
 from dbkit.postgres.migrate.executor.session import Fill
 from dbkit.postgres.migrate.executor.units import Sentence
-from dbkit.postgres.migrate.revisions import DOWN, UP, Environment
+from dbkit.postgres.migrate.revisions import DOWN, Environment
 from dbkit.settings import Target
-from dbkit.sizes import format_seconds
 
 Progress = Callable[[Record, Tick], None]
 
@@ -61,7 +58,7 @@ def expand(target: Target, environment: Environment, options: Options, progress:
     """Run what is due before the application: everything up to the first contract that is still to come."""
     with connect(target, purpose="migrate") as connection:
         found = prepared(connection, target)
-        moves = due_before(connection, environment, options.change)
+        moves = due.before(connection, environment, options.change)
         applied = _carry_out("expand", connection, found, target, environment, moves, options, progress)
         if applied.error is None:
             _watch(connection, environment, moves)
@@ -83,7 +80,7 @@ def contract(target: Target, environment: Environment, options: Options, progres
     """Run the contracts that are due. Raises Refused while a change is not verified or its old shape is in use."""
     with connect(target, purpose="migrate") as connection:
         found = prepared(connection, target)
-        moves = due_after(connection, environment, options)
+        moves = due.after(connection, environment, options.change, accept=options.accept, window=options.window)
         if moves and options.backup_command:
             backup.take(options.backup_command)
         return _carry_out("contract", connection, found, target, environment, moves, options, progress)
@@ -130,81 +127,15 @@ def prepared(connection: Connection, target: Target) -> Server:
     return found
 
 
-def due_before(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
-    """The revisions before the first contract that is to come; with a name, only up to that change's expand."""
-    pending = environment.pending(revisions.heads(connection, environment))
-    wanted = standing.one(connection, environment, name) if name else None
-    found: list[Move] = []
-    for revision in pending:
-        if revision.phase == "contract":
-            if wanted is not None and wanted.phase in (Phase.NEW, Phase.EXPANDING):
-                raise Refused(
-                    f"the expand of {wanted.id} cannot run yet",
-                    why=f"revision {revision.id} ({revision.doc.splitlines()[0]}) comes before it in the chain",
-                    hint="contract that change first, or roll it back",
-                )
-            break
-        found.append(Move(revision, UP))
-        if wanted is not None and revision.id == wanted.expand:
-            return found
-    if wanted is not None:
-        return [m for m in found if m.revision.id == wanted.expand]
-    return found
-
-
-def due_after(connection: Connection, environment: Environment, options: Options) -> list[Move]:
-    """The contracts at the front of the chain, each verified and with its gate open."""
-    pending = list(environment.pending(revisions.heads(connection, environment)))
-    known = {c.contract: c for c in standing.changes(connection, environment) if c.contract}
-    wanted = standing.one(connection, environment, options.change) if options.change else None
-    if wanted is not None and wanted.phase is Phase.CONTRACTED:
-        return []
-    if pending and pending[0].phase != "contract":
-        first = pending[0]
-        raise Refused(
-            "no contract is due" if wanted is None else f"the contract of {wanted.id} is not due",
-            why=f"revision {first.id} ({first.doc.splitlines()[0]}) comes first in the chain",
-            hint="run `dbkit migrate expand`",
-        )
-    found: list[Move] = []
-    for revision in pending:
-        if revision.phase != "contract":
-            break
-        change = known.get(revision.id)
-        if change is not None:
-            refuse_unready(connection, change, options)
-        found.append(Move(revision, UP))
-        if wanted is not None and revision.id == wanted.contract:
-            break
-    if wanted is not None and not any(m.revision.id == wanted.contract for m in found):
-        raise Refused(f"the contract of {wanted.id} is not due", why="others come before it", hint="see migrate status")
-    return found
-
-
-def refuse_unready(connection: Connection, change: Change, options: Options) -> None:
-    """Raise Refused unless a change may be contracted now."""
-    if change.phase not in (Phase.VERIFIED, Phase.CONTRACTING):
-        raise Refused(
-            f"{change.id} may not be contracted yet",
-            why=f"it is {change.phase.value}: not every row is proved to agree",
-            hint=f"run `dbkit migrate backfill {change.id}` and `dbkit migrate verify {change.id}` first",
-        )
-    if change.phase is Phase.CONTRACTING:
-        return  # it was open when the contract began
-    blocked = gate.look(connection, change, accept=options.accept, window=options.window)
-    if blocked:
-        told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
-        words = " ".join(dict.fromkeys(f"--accept {b.names[-1]}" for b in blocked[:3]))
-        raise Refused(f"the gate of {change.id} is closed", why=told, hint=f"{blocked[0].hint}; or {words}")
-
-
 def _carry_out(
     command: str, connection: Connection, found: Server, target: Target, environment: Environment,
     moves: Sequence[Move], options: Options, progress: Progress,
 ) -> Applied:  # fmt: skip
     began = time.monotonic()
     if not moves:
-        return Applied(_report(command, connection, found, target, environment, [], None, 0.0, options))
+        return Applied(
+            deploy_report.report(command, connection, found, target, environment, [], None, 0.0, options.knobs.budget)
+        )
     done, record, error = _run(connection, target, environment, moves, options, progress)
     if isinstance(error, Refused) and any(d.outcome == "done" for d in done):
         error = Broken(error.what, why=error.why, hint=error.hint)  # a refusal would say that nothing was changed
@@ -213,7 +144,9 @@ def _carry_out(
     if error is not None and command == "expand" and options.undo_failed and isinstance(error, Broken):
         error = _undo(connection, target, environment, moves, done, options, progress, error)
     seconds = time.monotonic() - began
-    report = _report(command, connection, found, target, environment, done, record, seconds, options)
+    report = deploy_report.report(
+        command, connection, found, target, environment, done, record, seconds, options.knobs.budget
+    )
     if error is None and report.findings:
         error = Broken(
             f"{command} ran, but the server is not as it should be", why=report.findings[0].message,
@@ -263,72 +196,3 @@ def _undo(
         f"{error.what}; the change was rolled back, nothing of it is left", why=error.why,
         hint=error.hint,
     )  # fmt: skip
-
-
-def _report(
-    command: str, connection: Connection, found: Server, target: Target, environment: Environment, done: Sequence[Done],
-    record: Record | None, seconds: float, options: Options,
-) -> Report:  # fmt: skip
-    findings: list[Finding] = []
-    passed: list[Passed] = []
-    touched = list(dict.fromkeys(d.revision for d in done))
-    try:
-        with connection.transaction():  # one moment: another runner may move the change on as soon as this one is done
-            connection.execute("set transaction isolation level repeatable read, read only")
-            for change in standing.changes(connection, environment):
-                if not {change.expand, change.contract} & set(touched):
-                    continue
-                wrong = proof.missing(connection, change)
-                findings += [_finding(w, target, change) for w in wrong]
-                if not wrong:
-                    told = f"{change.id} is {change.phase.value}, as it should be"
-                    passed.append(Passed("migrate.change", target.name, told))
-    except (psycopg.Error, Unreachable):
-        connection.close()  # lost: what the run itself knows is told all the same
-    if done:
-        waited = f"others waited {format_seconds(options.knobs.budget.longest)} at the most"
-        passed.append(Passed("migrate.change", target.name, f"{command} took {format_seconds(seconds)}; {waited}"))
-    else:
-        told = "nothing is due" if command != "rollback" else "there was nothing left to take back"
-        passed.append(Passed("migrate.change", target.name, told))
-    statements: list[Json] = [d.data() for d in done]
-    budget = options.knobs.budget
-    extra: dict[str, Json] = {
-        "job": record.id if record else None,
-        "seconds": round(seconds, 3),
-        "revisions": list(touched),
-        "statements": statements,
-        "longest_wait_ms": round(budget.longest * 1000, 1),
-        "stall_ms": round(budget.spent * 1000, 1),
-    }
-    return Report(
-        command=f"migrate {command}",
-        targets=(TargetInfo(target.name, "postgres", found.version_text),),
-        findings=tuple(findings),
-        passed=tuple(passed),
-        extra=extra,
-        exhibits=_exhibits(command, done, seconds, options),
-    )
-
-
-def _finding(message: str, target: Target, change: Change) -> Finding:
-    return Finding(
-        rule="migrate.change", severity=Severity.ERROR, evidence=Evidence.OBSERVED, message=message,
-        target=target.name, object=change.qualified, data={"change": change.id, "phase": change.phase.value},
-    )  # fmt: skip
-
-
-def _exhibits(command: str, done: Sequence[Done], seconds: float, options: Options) -> tuple[Exhibit, ...]:
-    if not done:
-        return ()
-    rows = tuple(
-        (d.revision, d.told, d.outcome, str(d.attempts), format_seconds(d.seconds), format_seconds(d.stall))
-        for d in done
-    )
-    budget = options.knobs.budget
-    note = (
-        f"{command} took {format_seconds(seconds)}; the longest that others may have waited is "
-        f"{format_seconds(budget.longest)}, {format_seconds(budget.spent)} of {format_seconds(budget.total)} in all"
-    )
-    columns = ("revision", "statement", "outcome", "attempts", "took", "stall")
-    return (Table("What was done", columns, rows, note=note, numeric=frozenset({"attempts", "took", "stall"})),)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, LiteralString, cast
 
@@ -68,6 +68,23 @@ class Environment:
     revisions: tuple[Revision, ...]
     script: Any = field(repr=False, compare=False)
     version_table: str = "alembic_version"
+    schema: str = ""
+    """The tenant's schema that all names without one mean, and that holds the version table; empty: the role's own."""
+
+    def within(self, schema: str) -> Environment:
+        """The same revisions for one schema of many, as with Alembic's recipe of one version table in each.
+
+        Raises UsageError for a change that was written for a schema by name.
+        """
+        if "." in schema:
+            raise UsageError(f"schema {schema!r} has a dot in its name", hint="leave it out of --schema-pattern")
+        found = tuple(replace(r, change=_placed(r, schema)) for r in self.revisions)
+        table = f"{schema}.{self.version_table.rpartition('.')[2]}"
+        return replace(self, revisions=found, version_table=table, schema=schema)
+
+    def mark(self, revision: str) -> str:
+        """A revision's name in dbkit's own records, which are one for all schemas."""
+        return f"{self.schema}/{revision}" if self.schema else revision
 
     def __getitem__(self, revision: str) -> Revision:
         for found in self.revisions:
@@ -136,6 +153,24 @@ class Environment:
         """What is not applied yet, in the order it has to run."""
         applied = self.ancestors(heads)
         return tuple(r for r in self.revisions if r.id not in applied)
+
+
+def _placed(revision: Revision, schema: str) -> Mapping[str, Any] | None:
+    """The change of a revision, as it is in one schema of many."""
+    if revision.change is None:
+        return None
+    made = {**revision.change, "id": f"{schema}/{revision.change.get('id', '')}"}
+    made["fill"] = [{**entry, "schema": entry["schema"] or schema} for entry in revision.change.get("fill", ())]
+    if "schema" in made:
+        made["schema"] = made["schema"] or schema
+        made["reads_old"] = [r if "." in r else f"{schema}.{r}" for r in map(str, revision.change.get("reads_old", ()))]
+    named = {str(made.get("schema", schema)), *(str(entry["schema"]) for entry in made["fill"])} - {schema}
+    if named:
+        raise UsageError(
+            f"{revision.path.name}: this change is of schema {min(named)}, not of every schema",
+            hint="write it anew with `dbkit migrate new --any-schema`",
+        )
+    return made
 
 
 def find(given: Path | None = None, *, version_table: str = "alembic_version") -> Environment:

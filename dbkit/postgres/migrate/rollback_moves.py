@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dbkit.errors import Refused
+from dbkit.job import Record
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.jobstore import UNFINISHED, PostgresStore
 from dbkit.postgres.migrate import revisions
@@ -43,7 +44,7 @@ def due_back(connection: Connection, environment: Environment, name: str | None)
 
 def _cut_off(connection: Connection, environment: Environment, change: Change | None) -> list[Move]:
     """What the newest run was to take back, when it is a rollback of the same that has no end yet."""
-    newest = next((r for r in PostgresStore(connection).records() if r.kind == "migrate"), None)
+    newest = next((r for r in PostgresStore(connection).records() if _of(r, environment)), None)
     if newest is None or newest.status not in UNFINISHED:
         return []
     moves = newest.spec.get("moves", [])
@@ -66,11 +67,11 @@ def _back_of(environment: Environment, change: Change) -> list[Move]:
 def _last_deploy(connection: Connection, environment: Environment, applied: frozenset[str]) -> list[Move]:
     """What the newest run that went upwards did and is still there."""
     for record in PostgresStore(connection).records():
-        if record.kind != "migrate":
+        if not _of(record, environment):
             continue
         names = [str(m["revision"]) for m in record.spec.get("moves", []) if m["direction"] == UP]
         begun = [r for r in environment.revisions if r.id in names]
-        found = [r for r in begun if r.id in applied or _is_begun(connection, r)]
+        found = [r for r in begun if r.id in applied or _is_begun(connection, environment.mark(r.id))]
         if found:
             return [_down(environment, r) for r in reversed(found)]
     raise Refused("there is no deploy to roll back", why="no run of `dbkit migrate` is recorded in this database")
@@ -87,6 +88,11 @@ def _down(environment: Environment, revision: Revision) -> Move:
     return Move(revision, DOWN, () if revision.phase == "contract" else tuple(contracts))
 
 
-def _is_begun(connection: Connection, revision: Revision) -> bool:
+def _of(record: Record, environment: Environment) -> bool:
+    """Whether a run was one of revisions, in this schema where there are many."""
+    return record.kind == "migrate" and record.spec.get("schema", "") == environment.schema
+
+
+def _is_begun(connection: Connection, mark: str) -> bool:
     query = "select 1 from dbkit.migration_part where revision = %s limit 1"
-    return connection.execute(query, [revision.id]).fetchone() is not None
+    return connection.execute(query, [mark]).fetchone() is not None

@@ -88,32 +88,29 @@ def look(connection: Connection, environment: Environment) -> tuple[Standing, ..
     known = standing.changes(connection, environment)
     waits = _waits(connection)
     pending = environment.pending(revisions.heads(connection, environment))
-    return tuple(_standing(connection, c, known, pending, waits) for c in known)
+    return tuple(_standing(connection, environment, c, pending, waits) for c in known)
 
 
 def _standing(
     connection: Connection,
+    environment: Environment,
     change: Change,
-    known: Sequence[Change],
     pending: Sequence[Revision],
     waits: dict[str, float],
 ) -> Standing:
     done, total, filled = _rows(connection, change)
     step = "verify" if change.phase is Phase.EXPANDED and filled else _NEXT[change.phase]
     return Standing(
-        change, step, tuple(_blocks(connection, change, known, pending)), done, total, waits.get(change.id, 0.0)
+        change, step, tuple(_blocks(connection, environment, change, pending)), done, total, waits.get(change.id, 0.0)
     )
 
 
 def _blocks(
-    connection: Connection, change: Change, known: Sequence[Change], pending: Sequence[Revision]
+    connection: Connection, environment: Environment, change: Change, pending: Sequence[Revision]
 ) -> list[Block]:
     own = change.expand if change.phase in (Phase.NEW, Phase.EXPANDING) else change.contract
-    ahead: list[Revision] = []
-    for revision in pending:
-        if revision.id == own:
-            break
-        ahead.append(revision)
+    below = environment.ancestors([own]) - {own} if own else frozenset[str]()
+    ahead = [revision for revision in pending if revision.id in below]
     if change.phase in (Phase.NEW, Phase.EXPANDING):
         return [
             Block("an earlier contract", f"revision {r.id}", "contract that change first, or roll it back")

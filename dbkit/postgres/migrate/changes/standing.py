@@ -19,7 +19,7 @@ from dbkit.postgres.migrate.revisions import Environment, Revision
 def changes(connection: Connection, environment: Environment) -> tuple[Change, ...]:
     """All changes, in the order of their expand revisions."""
     applied = environment.ancestors(revisions.heads(connection, environment))
-    begun = _begun(connection)
+    begun = _begun(connection, environment)
     expands = [r for r in environment.revisions if r.change is not None and r.phase != "contract"]
     contracts = {
         str(r.change["id"]): r for r in environment.revisions if r.change is not None and r.phase == "contract"
@@ -30,7 +30,7 @@ def changes(connection: Connection, environment: Environment) -> tuple[Change, .
 def one(connection: Connection, environment: Environment, name: str) -> Change:
     """The change of that id, of one of its revisions, or on that table. Raises UsageError with what there is."""
     known = changes(connection, environment)
-    exact = [c for c in known if name in (c.id, c.expand, c.contract)]
+    exact = [c for c in known if name in (c.id, c.expand, c.contract) or c.id == environment.mark(name)]
     found = exact or [c for c in known if name in (c.table, c.qualified)]
     if len(found) == 1:
         return found[0]
@@ -49,6 +49,10 @@ def _change(
     connection: Connection, expand: Revision, contract: Revision | None, applied: frozenset[str], begun: frozenset[str]
 ) -> Change:
     change = expand.change or {}
+    if not change.get("schema", "-"):
+        raise UsageError(
+            f"{expand.path.name}: this change is written for any schema", hint="say which with --schema-pattern"
+        )
     fills = specs(connection, expand)
     return Change(
         id=_text(expand, "id"),
@@ -114,11 +118,13 @@ def _spec(connection: Connection, change: str, entry: Mapping[str, Any]) -> Back
     )
 
 
-def _begun(connection: Connection) -> frozenset[str]:
+def _begun(connection: Connection, environment: Environment) -> frozenset[str]:
     there = fetch(connection, "select to_regclass('dbkit.migration_part') is not null as there")[0]["there"]
     if not there:
         return frozenset()
-    return frozenset(r["revision"] for r in fetch(connection, "select distinct revision from dbkit.migration_part"))
+    marked = {environment.mark(r.id): r.id for r in environment.revisions}
+    rows = fetch(connection, "select distinct revision from dbkit.migration_part")
+    return frozenset(marked[r["revision"]] for r in rows if r["revision"] in marked)
 
 
 def _text(revision: Revision, key: str) -> str:

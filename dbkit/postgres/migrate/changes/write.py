@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, cast
@@ -14,6 +14,7 @@ from typing import Any, Final, cast
 from dbkit.errors import Refused, UsageError
 from dbkit.model import Json
 from dbkit.postgres.catalog import quote
+from dbkit.postgres.migrate import tenants
 from dbkit.postgres.migrate.changes.design import Block, Design, Fill
 from dbkit.postgres.migrate.revisions import Environment
 
@@ -31,8 +32,11 @@ class Written:
     contract_id: str
 
 
-def write(environment: Environment, design: Design) -> Written:
-    """Write the revisions behind the head. Raises Refused when a change of that id is there already."""
+def write(environment: Environment, design: Design, *, any_schema: bool = False) -> Written:
+    """Write the revisions behind the head. `any_schema`: they name no schema, for `--schema-pattern`.
+
+    Raises Refused when a change of that id is there already, or when it cannot do without its schema.
+    """
     for revision in environment.revisions:
         if revision.change is not None and revision.change.get("id") == design.id:
             raise Refused(
@@ -40,23 +44,43 @@ def write(environment: Environment, design: Design) -> Written:
                 why=f"revision {revision.id} in {revision.path.name}",
                 hint="edit that file, or delete both files of the change and run this again",
             )
+    preview(design, any_schema=any_schema)  # what cannot be written is refused before there is any file
     first = _file(environment, f"expand {design.title}", environment.head)
     first_id = first.revision
-    _fill(first, _expand(design, first))
+    _fill(first, _revision(design, first, second=False, any_schema=any_schema))
     if not design.contract:
         return Written(Path(first.path), None, first_id, "")
     second = _file(environment, f"contract {design.title}", first_id)
-    _fill(second, _contract(design, second))
+    _fill(second, _revision(design, second, second=True, any_schema=any_schema))
     return Written(Path(first.path), Path(second.path), first_id, second.revision)
 
 
-def preview(design: Design) -> str:
+def preview(design: Design, *, any_schema: bool = False) -> str:
     """Both revisions as they would be written, without identifiers."""
-    first = _Draft("(new)", None)
-    texts = [_expand(design, first)]
+    texts = [_revision(design, _Draft("(new)", None), second=False, any_schema=any_schema)]
     if design.contract:
-        texts.append(_contract(design, _Draft("(new)", "(new)")))
+        texts.append(_revision(design, _Draft("(new)", "(new)"), second=True, any_schema=any_schema))
     return "\n\n".join(texts)
+
+
+def _revision(design: Design, script: Any, *, second: bool, any_schema: bool) -> str:
+    make = _contract if second else _expand
+    if not any_schema:
+        return make(design, script)
+    fills, what = (*design.fills, *design.restore), f"{design.id} cannot be written for any schema"
+    others = {f.schema for f in fills} - {design.schema}
+    if others:
+        raise Refused(what, why=f"it also changes tables of schema {min(others)}")
+    texts = " ".join(f.assignments + f.pending for f in fills)
+    if tenants.unplaced(texts, design.schema) != texts:
+        raise Refused(what, why=f"rows are filled by a function or type of schema {design.schema}")
+    bare = replace(
+        design, schema="", fills=tuple(replace(f, schema="") for f in design.fills),
+        restore=tuple(replace(f, schema="") for f in design.restore),
+    )  # fmt: skip
+    text = tenants.unplaced(make(bare, script), design.schema)
+    tenants.require_unplaced(text, design.schema, design.id)
+    return text
 
 
 @dataclass(frozen=True, slots=True)

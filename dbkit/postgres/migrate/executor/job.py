@@ -84,9 +84,11 @@ class MoveJob:
 
     @property
     def spec(self) -> Mapping[str, Json]:
+        schema = self._environment.schema
         return {
             "plan": [part.sql for parts in self._parts.values() for part in parts if part.sql],
-            "work": "; ".join(map(str, self._moves)),
+            "work": "; ".join(map(str, self._moves)) + (f" in {schema}" if schema else ""),
+            "schema": schema,
             "moves": [
                 {
                     "revision": m.revision.id,
@@ -135,8 +137,9 @@ class MoveJob:
         knobs, session = self._knobs, None
         try:
             session = Session(
-                self._target, watch, knobs.budget, knobs.limits, cancel=knobs.cancel_blockers, fill=knobs.fill
-            )
+                self._target, watch, knobs.budget, knobs.limits, cancel=knobs.cancel_blockers, fill=knobs.fill,
+                schema=self._environment.schema,
+            )  # fmt: skip
             for move in self._moves:
                 self._move(session, move)
                 self._finished += 1
@@ -153,11 +156,11 @@ class MoveJob:
 
     def _move(self, session: Session, move: Move) -> None:
         revision, direction = move.revision, move.direction
-        label = revision.path.name
+        label, mark = revision.path.name, self._environment.mark
         units = cut(self._parts[move], label, session.server.major)
         heads = revisions.heads(session.connection, self._environment)
         applied = revision.id in self._environment.ancestors(heads)
-        recorded = _recorded(session.connection, revision.id)
+        recorded = _recorded(session.connection, mark(revision.id))
         if applied == (direction == UP) and not recorded:
             return
         before = {part: mark for way, part, mark in recorded if way == direction}
@@ -173,14 +176,15 @@ class MoveJob:
             versions = self._environment.moves(heads, revision, direction)
         left = [u for u in units if u.number not in before]
         session.watch.say("revision", object=revision.id, direction=direction, units=len(left), doc=revision.doc)
-        end = _Close(self._environment, (revision.id, *move.clears), versions, create=not heads)
+        void = tuple(map(mark, (revision.id, *move.clears)))
+        end = _Close(self._environment, void, versions, create=not heads)
         closed = False
         for unit in left:
             last = unit is left[-1]
             done = Done(revision.id, direction, unit.number + 1, unit.told, time.monotonic() - self._epoch)
             self.done.append(done)
             closing = end if last else None
-            session.run(unit, done, _Note(revision.id, direction, unit, closing))
+            session.run(unit, done, _Note(mark(revision.id), direction, unit, closing))
             session.watch.say(
                 "unit", object=revision.id, unit=done.unit, told=done.told, seconds=round(done.seconds, 3),
                 attempts=done.attempts, stall_ms=round(done.stall * 1000, 1),

@@ -44,12 +44,14 @@ class Session:
     """Everything one run of revisions needs on the server. To be closed by `close`."""
 
     def __init__(
-        self, target: Target, watch: Watch, budget: Budget, limits: Limits, *, cancel: str | None, fill: Fill
-    ) -> None:
+        self, target: Target, watch: Watch, budget: Budget, limits: Limits, *, cancel: str | None, fill: Fill,
+        schema: str = "",
+    ) -> None:  # fmt: skip
         self.watch = watch
         self.budget = budget
         self._limits = limits
         self._fill = fill
+        self._schema = schema
         self._locking = False
         self._cancel = blockers.pattern(cancel)
         self._builder = Builder(target, watch, limits, time.monotonic())
@@ -96,11 +98,14 @@ class Session:
             work(self.connection)
 
     def _clean(self) -> None:
-        """The session as a revision expects it: the role's own search_path; no timeout but ours."""
+        """The session as a revision expects it: the role's own search_path, or its one schema; no timeout but ours."""
         self.connection.execute("reset role")
         self.connection.execute("reset all")
         pin(self.connection)
-        self.connection.execute("reset search_path")
+        if self._schema:
+            self.connection.execute(sql.SQL("set search_path = {}").format(sql.Identifier(self._schema)))
+        else:
+            self.connection.execute("reset search_path")
         self.quick = False
         try:
             self.connection.execute(sql.SQL("set deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))

@@ -16,7 +16,7 @@ from dbkit.postgres.migrate.changes.spec import Change
 from dbkit.postgres.migrate.gate import dependants, watch
 from dbkit.postgres.migrate.gate.blocked import Blocked
 from dbkit.postgres.migrate.gate.shape import ALL, UNREAD, Shape
-from dbkit.postgres.migrate.gate.watch import Use, Watched
+from dbkit.postgres.migrate.gate.watch import Blind, Use, Watched
 from dbkit.secrets import redact
 from dbkit.sizes import format_seconds
 
@@ -110,16 +110,15 @@ def _targets(connection: Connection, change: Change) -> Iterator[tuple[str, tupl
 
 
 def _statements(watched: Watched, window: float) -> list[Blocked]:
-    if watched.blind is not None:
-        why, hint = watched.blind
-        return [Blocked("observation", why, hint)]
+    since = watched.sight
+    if isinstance(since, Blind):
+        return [Blocked("observation", since.why, since.hint)]
     found = [
         _statement(use, watched.now)
         for use in watched.uses
         if use.last_used is not None and (watched.now - use.last_used).total_seconds() < window
     ]
-    assert watched.since is not None  # noqa: S101  # a watch that is not blind has a beginning
-    seen = (watched.now - watched.since).total_seconds()
+    seen = (watched.now - since).total_seconds()
     if seen < window:
         left = format_seconds(window - seen)
         told = f"statements have been watched for {format_seconds(seen)} of {format_seconds(window)}: {watched.note}"

@@ -39,17 +39,29 @@ class Use:
     last_used: datetime | None
 
 
+@dataclass(frozen=True, slots=True)
+class Blind:
+    """Why the watch cannot know, and what would open its eyes."""
+
+    why: str
+    hint: str
+
+
 @dataclass
 class Watched:
-    """What the watch knows at this look. `blind` says why it cannot know, with what would open it."""
+    """What the watch knows at this look."""
 
     now: datetime
-    since: datetime | None = None
-    """Since when the statements have been watched without a gap."""
+    sight: datetime | Blind
+    """Since when the statements have been watched without a gap, or why they cannot be."""
     uses: list[Use] = field(default_factory=list[Use])
     note: str = ""
     """What began the watch anew."""
-    blind: tuple[str, str] | None = None
+
+    @property
+    def since(self) -> datetime | None:
+        """Since when the statements have been watched; None for a blind watch."""
+        return None if isinstance(self.sight, Blind) else self.sight
 
     @property
     def quiet(self) -> timedelta:
@@ -63,38 +75,38 @@ class Watched:
 def observe(connection: Connection, change: str, shape: Shape) -> Watched:
     """Take a look, compare with the last one, and store it."""
     sight = fetch(connection, assets.query("gate/sight"))[0]
-    watched = Watched(sight["now"])
-    watched.blind = _blind(sight)
-    if watched.blind is not None:
+    blind = _blind(sight)
+    watched = Watched(sight["now"], blind or sight["now"])
+    if blind is not None:
         return watched
     try:
         with connection.transaction():
             _look(connection, change, shape, sight["extension"], watched)
     except psycopg.errors.InsufficientPrivilege as error:
-        watched.blind = (
+        watched.sight = Blind(
             f"its looks cannot be stored: {error.diag.message_primary}",
             "grant the role writes on dbkit.*",
         )
     except psycopg.errors.ReadOnlySqlTransaction:
-        watched.blind = ("this session may not write, so no look can be stored", "connect to the primary")
+        watched.sight = Blind("this session may not write, so no look can be stored", "connect to the primary")
     except psycopg.errors.ObjectNotInPrerequisiteState:
-        watched.blind = (
+        watched.sight = Blind(
             "pg_stat_statements is not loaded",
             "add it to shared_preload_libraries and restart the server",
         )
     return watched
 
 
-def _blind(sight: Mapping[str, Any]) -> tuple[str, str] | None:
+def _blind(sight: Mapping[str, Any]) -> Blind | None:
     if sight["extension"] is None:
         hint = "create extension pg_stat_statements; shared_preload_libraries must hold it, too"
-        return "pg_stat_statements is not there, so nobody can see which statements run", hint
+        return Blind("pg_stat_statements is not there, so nobody can see which statements run", hint)
     if sight["track"] in (None, "none"):
-        return "pg_stat_statements.track is none: it counts nothing", "set pg_stat_statements.track = 'top'"
+        return Blind("pg_stat_statements.track is none: it counts nothing", "set pg_stat_statements.track = 'top'")
     if not sight["reads_all"]:
-        return "this role cannot read the statements of others", "grant pg_read_all_stats to this role"
+        return Blind("this role cannot read the statements of others", "grant pg_read_all_stats to this role")
     if not sight["kept"]:
-        return "there is no schema dbkit to keep the looks in", "`dbkit migrate backfill` or `verify` makes it"
+        return Blind("there is no schema dbkit to keep the looks in", "`dbkit migrate backfill` or `verify` makes it")
     return None
 
 
@@ -108,7 +120,7 @@ def _look(connection: Connection, change: str, shape: Shape, extension: str, wat
         row["statement"]: row for row in fetch(connection, "select * from dbkit.gate_use where change = %s", [change])
     }
     last = before[0] if before else None
-    watched.since, watched.note = _since(last, info, watched.now)
+    watched.sight, watched.note = _since(last, info, watched.now)
     columns = partial(_columns, _catalogue(connection))
     for row in rows:
         if row["query"] is None or MARK in row["query"]:

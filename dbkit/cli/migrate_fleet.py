@@ -1,0 +1,175 @@
+"""One command on several targets and schemas, one after the other, each with its own result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from dbkit.cli import output, targets
+from dbkit.cli.options import FailOn, Format
+from dbkit.errors import DbkitError, Interrupted, UsageError
+from dbkit.model import Json, Report, TargetInfo, merge
+
+if TYPE_CHECKING:
+    from dbkit.postgres.migrate.revisions import Environment
+    from dbkit.settings import Target
+
+SchemaPattern = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--schema-pattern",
+        help="Do it in every schema that matches, each with its own version table (`*`, `?`); may be repeated.",
+        metavar="PATTERN",
+    ),
+]
+KeepGoing = Annotated[
+    bool,
+    typer.Option("--keep-going", help="Go on with the next target or schema after one that failed."),
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One database, or one schema of it."""
+
+    target: Target
+    environment: Environment
+    schema: str = ""
+
+    @property
+    def name(self) -> str:
+        """As errors and reports call it."""
+        return f"{self.target.name}/{self.schema}" if self.schema else self.target.name
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one place: a report, and the error it ended with."""
+
+    report: Report
+    error: DbkitError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Where a command is to work: the flags that say so, as they were given."""
+
+    names: list[str] | None
+    dsn: str | None
+    config: Path | None
+    migrations: Path | None
+    version_table: str
+    patterns: list[str] | None = None
+    keep_going: bool = False
+
+    def run(self, command: str, work: Callable[[Place], Outcome]) -> Outcome:
+        """Work in every place until one fails. A single place gives its own outcome, and raises its own error."""
+        from dbkit.postgres.migrate import revisions
+
+        environment = revisions.find(self.migrations, version_table=self.version_table)
+        _, chosen = targets.postgres_targets(self.names, self.dsn, self.config)
+        if len({t.name for t in chosen}) < len(chosen):
+            raise UsageError("a target is named twice", hint="name each once with -t")
+        if len(chosen) == 1 and not self.patterns:
+            return work(Place(chosen[0], environment))
+        done: list[tuple[str, str, Outcome]] = []
+        left: list[str] = []
+        for target in chosen:
+            if _ends(done, keep_going=self.keep_going):
+                left.append(target.name)
+                continue
+            try:
+                places = self._places(target, environment)
+            except DbkitError as error:
+                done.append((target.name, "", _failed(command, target, error)))
+                continue
+            for place in places:
+                if _ends(done, keep_going=self.keep_going):
+                    left.append(place.name)
+                    continue
+                try:
+                    outcome = work(place)
+                except DbkitError as error:
+                    outcome = _failed(command, target, error)
+                done.append((target.name, place.schema, outcome))
+        return _together(command, done, left)
+
+    def _places(self, target: Target, environment: Environment) -> list[Place]:
+        from dbkit.postgres.connect import connect
+        from dbkit.postgres.migrate import tenants
+
+        if not self.patterns:
+            return [Place(target, environment)]
+        with connect(target, purpose="migrate") as connection:
+            found = tenants.schemas(connection, self.patterns)
+        return [Place(target, environment.within(schema), schema) for schema in found]
+
+
+def finish(outcome: Outcome, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn = FailOn.ERROR) -> NoReturn:
+    """Show the report and leave with the exit code, by raising the error where there is one."""
+    code = output.deliver(outcome.report, fmt=fmt, outputs=outputs, fail_on=fail_on, verbose=True)
+    if outcome.error is not None:
+        raise outcome.error
+    raise typer.Exit(code)
+
+
+def _ends(done: Sequence[tuple[str, str, Outcome]], *, keep_going: bool) -> bool:
+    """Whether nothing more is to be begun: something failed, or a person wants us to stop."""
+    errors = [o.error for _, _, o in done if o.error is not None]
+    return bool(errors) and (not keep_going or any(isinstance(e, Interrupted) for e in errors))
+
+
+def _failed(command: str, target: Target, error: DbkitError) -> Outcome:
+    return Outcome(Report(command=command, targets=(TargetInfo(target.name, "postgres"),)), error)
+
+
+def _together(command: str, done: Sequence[tuple[str, str, Outcome]], left: Sequence[str]) -> Outcome:
+    merged = merge(command, [_labelled(*one) for one in done])
+    infos = {info.name: info for info in merged.targets}
+    runs: list[Json] = [_run(*one) for one in done]
+    lists = {key: value for key, value in merged.extra.items() if isinstance(value, list)}
+    report = replace(merged, targets=tuple(infos.values()), extra={**lists, "runs": runs, "not_tried": list(left)})
+    failed = sorted(
+        ((_name(target, schema), o.error) for target, schema, o in done if o.error is not None),
+        key=lambda one: -one[1].exit_code,
+    )
+    if not failed:
+        return Outcome(report)
+    worst, error = failed[0]
+    for name, other in failed[1:]:
+        output.note(f"{name}: {'; '.join(other.lines())}")
+    error.what = f"{worst}: {error.what}"
+    if left:
+        output.note(f"not tried after that: {', '.join(left)}; --keep-going goes on with them")
+    return Outcome(report, error)
+
+
+def _name(target: str, schema: str) -> str:
+    return f"{target}/{schema}" if schema else target
+
+
+def _run(target: str, schema: str, outcome: Outcome) -> dict[str, Json]:
+    """What the command's report says of one place beside its lists."""
+    error = outcome.error
+    told: Json = None if error is None else {"what": error.what, "why": error.why, "hint": error.hint}
+    single = {key: value for key, value in outcome.report.extra.items() if not isinstance(value, list)}
+    code = 0 if error is None else error.exit_code
+    return {"target": target, "schema": schema or None, "exit_code": code, "error": told, **single}
+
+
+def _labelled(target: str, schema: str, outcome: Outcome) -> Report:
+    """The report of one place with its name on everything, so that it can stand beside others."""
+    name, report = _name(target, schema), outcome.report
+    extra: dict[str, Json] = {}
+    labels: dict[str, Json] = {"target": target, **({"schema": schema} if schema else {})}
+    for key, value in report.extra.items():
+        entries = value if isinstance(value, list) else []
+        labelled: list[Json] = [{**labels, **entry} if isinstance(entry, dict) else entry for entry in entries]
+        extra[key] = labelled if isinstance(value, list) else value
+    passed = tuple(replace(p, sentence=f"{schema}: {p.sentence}" if schema else p.sentence) for p in report.passed)
+    exhibits = tuple(replace(e, title=f"{e.title}: {name}") for e in report.exhibits)
+    return replace(report, extra=extra, passed=passed, exhibits=exhibits)

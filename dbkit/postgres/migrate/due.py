@@ -1,0 +1,98 @@
+"""Which revisions are due before the application and after it, and why some are not.
+
+The order is Alembic's own walk of the graph. On a chain that is not linear a contract that is still to come holds back
+what was written on top of it, and nothing on other branches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from dbkit.errors import Refused
+from dbkit.postgres.connect import Connection
+from dbkit.postgres.migrate import gate, revisions
+from dbkit.postgres.migrate.changes import standing
+from dbkit.postgres.migrate.changes.spec import Change, Phase
+from dbkit.postgres.migrate.executor.job import Move
+from dbkit.postgres.migrate.revisions import UP, Environment, Revision
+
+
+def before(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
+    """What no contract that is to come holds back; with a name, only that change's expand and what it needs."""
+    pending = environment.pending(revisions.heads(connection, environment))
+    held = _held(pending)
+    wanted = standing.one(connection, environment, name) if name else None
+    if wanted is None:
+        return [Move(r, UP) for r in pending if r.id not in held]
+    needed = environment.ancestors([wanted.expand])
+    if wanted.phase in (Phase.NEW, Phase.EXPANDING) and wanted.expand in held:
+        first = next(r for r in pending if r.phase == "contract" and r.id in needed)
+        raise Refused(
+            f"the expand of {wanted.id} cannot run yet",
+            why=f"revision {_told(first)} comes before it in the chain",
+            hint="contract that change first, or roll it back",
+        )
+    return [Move(r, UP) for r in pending if r.id not in held and r.id in needed]
+
+
+def _held(pending: Sequence[Revision]) -> frozenset[str]:
+    """Contracts that are to come, and all that was written on top of them."""
+    held: set[str] = set()
+    for revision in pending:
+        if revision.phase == "contract" or not held.isdisjoint(revision.after):
+            held.add(revision.id)
+    return frozenset(held)
+
+
+def after(
+    connection: Connection, environment: Environment, name: str | None, *, accept: Sequence[str], window: float
+) -> list[Move]:
+    """The contracts that nothing comes before, each verified and with its gate open."""
+    pending = environment.pending(revisions.heads(connection, environment))
+    known = {c.contract: c for c in standing.changes(connection, environment) if c.contract}
+    wanted = standing.one(connection, environment, name) if name else None
+    if wanted is not None:
+        if wanted.phase is Phase.CONTRACTED:
+            return []
+        needed = environment.ancestors([wanted.contract or wanted.expand])
+        pending = tuple(r for r in pending if r.id in needed)
+    blocked: set[str] = set()
+    found: list[Move] = []
+    for revision in pending:
+        if revision.phase != "contract" or not blocked.isdisjoint(revision.after):
+            blocked.add(revision.id)
+            continue
+        found.append(Move(revision, UP))
+    first = next((r for r in pending if r.id in blocked), None)
+    if first is not None and (wanted is not None or not found):
+        raise Refused(
+            "no contract is due" if wanted is None else f"the contract of {wanted.id} is not due",
+            why=f"revision {_told(first)} comes first in the chain",
+            hint="run `dbkit migrate expand`",
+        )
+    for move in found:
+        change = known.get(move.revision.id)
+        if change is not None:
+            refuse_unready(connection, change, accept=accept, window=window)
+    return found
+
+
+def refuse_unready(connection: Connection, change: Change, *, accept: Sequence[str], window: float) -> None:
+    """Raise Refused unless a change may be contracted now."""
+    if change.phase not in (Phase.VERIFIED, Phase.CONTRACTING):
+        raise Refused(
+            f"{change.id} may not be contracted yet",
+            why=f"it is {change.phase.value}: not every row is proved to agree",
+            hint=f"run `dbkit migrate backfill {change.id}` and `dbkit migrate verify {change.id}` first",
+        )
+    if change.phase is Phase.CONTRACTING:
+        return  # it was open when the contract began
+    blocked = gate.look(connection, change, accept=accept, window=window)
+    if blocked:
+        told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
+        words = " ".join(dict.fromkeys(f"--accept {b.names[-1]}" for b in blocked[:3]))
+        raise Refused(f"the gate of {change.id} is closed", why=told, hint=f"{blocked[0].hint}; or {words}")
+
+
+def _told(revision: Revision) -> str:
+    return f"{revision.id} ({revision.doc.splitlines()[0] if revision.doc else revision.path.name})"
