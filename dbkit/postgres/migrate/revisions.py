@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import FunctionType
 from typing import Any, Final, LiteralString, cast
 
 from psycopg import sql
@@ -44,20 +45,30 @@ class Revision:
     """The convention by which names are given that it leaves out."""
 
     def parts(self, direction: str) -> tuple[Part, ...]:
-        """What it sends, in order. Raises UsageError when that needs a connection (`op.get_bind()`)."""
+        """What it sends, in order; one part that says so in words where that needs a connection (`op.get_bind()`).
+
+        Raises UsageError for a revision that no connection would help.
+        """
         found: list[Part] = []
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the revision's own deprecations are not ours to report
                 alembic_source.record(self.path, getattr(self.script.module, direction), found, self.naming)
-        except Exception as error:
-            raise UsageError(
-                f"{self.path.name}: {direction}() of revision {self.id} cannot be read without a connection",
-                why=f"{type(error).__name__}: {error}".splitlines()[0],
-                hint="write it with op.execute and the other operations that `alembic upgrade --sql` can print, "
-                f"or run this one revision by `alembic {direction}`",
-            ) from None
+        except (Exception, SystemExit) as error:
+            why = f"{type(error).__name__}: {error}".splitlines()[0]
+            if isinstance(error, ImportError | NameError) and "proxy object" not in str(error):
+                raise UsageError(
+                    f"{self.path.name}: {direction}() of revision {self.id} cannot be read",
+                    why=why,
+                    hint="nothing was run; mend the file and run the same command again",
+                ) from None
+            return (self._online(direction, why),)
+        if _asks_for_a_connection(self.script.module, direction):
+            return (self._online(direction, "it calls op.get_bind()"),)
         return tuple(found)
+
+    def _online(self, direction: str, why: str) -> Part:
+        return Part(f"-- dbkit: online\n{direction}() of {self.path.name}, run by Alembic on a connection: {why}", 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +210,14 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
         sys.dont_write_bytecode = held
     naming = convention(directory)
     return Environment(directory, tuple(_revision(script, s, naming) for s in found), script, version_table)
+
+
+def _asks_for_a_connection(module: Any, direction: str) -> bool:
+    """Whether a function that may run in this direction calls `op.get_bind()`: read offline it gets None from it."""
+    other = DOWN if direction == UP else UP
+    held = cast(dict[str, Any], vars(module))
+    functions = [f for name, f in held.items() if isinstance(f, FunctionType) and name != other]
+    return any("get_bind" in f.__code__.co_names for f in functions if f.__module__ == module.__name__)
 
 
 def heads(connection: Connection, environment: Environment) -> tuple[str, ...]:

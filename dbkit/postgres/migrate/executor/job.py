@@ -26,6 +26,7 @@ from dbkit.postgres.indexes.watch import Limits, Watch
 from dbkit.postgres.migrate import revisions
 from dbkit.postgres.migrate.executor.budget import Budget
 from dbkit.postgres.migrate.executor.done import Done
+from dbkit.postgres.migrate.executor.online import Online
 from dbkit.postgres.migrate.executor.session import Fill, Session
 from dbkit.postgres.migrate.executor.units import Unit, cut
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
@@ -184,7 +185,11 @@ class MoveJob:
             done = Done(revision.id, direction, unit.number + 1, unit.told, time.monotonic() - self._epoch)
             self.done.append(done)
             closing = end if last else None
-            session.run(unit, done, _Note(mark(revision.id), direction, unit, closing))
+            note = _Note(mark(revision.id), direction, unit, closing)
+            if unit.sentences[0].online:
+                Online(self._target, self._environment, revision, direction).run(session, unit, done, note)
+            else:
+                session.run(unit, done, note)
             session.watch.say(
                 "unit", object=revision.id, unit=done.unit, told=done.told, seconds=round(done.seconds, 3),
                 attempts=done.attempts, stall_ms=round(done.stall * 1000, 1),

@@ -49,7 +49,7 @@ class Session:
     ) -> None:  # fmt: skip
         self.watch = watch
         self.budget = budget
-        self._limits = limits
+        self.limits = limits
         self._fill = fill
         self._schema = schema
         self._locking = False
@@ -131,19 +131,19 @@ class Session:
         with self.watch.waiting(unit.told) as note:
             while True:
                 wanted = wants.wanted(self.connection, unit.sentences)
-                self._look(unit, wanted, done, note)
+                self.look(unit, wanted, done, note)
                 if not self.budget.allowance:
-                    raise self._spent(unit, done)
+                    raise self.spent(unit, done)
                 done.attempts += 1
                 began = time.monotonic()
                 try:
                     self._attempt(unit, wanted, book)
                 except (errors.LockNotAvailable, errors.DeadlockDetected, errors.QueryCanceled) as error:
                     if isinstance(error, errors.QueryCanceled) and not (self._locking and _timed_out(error)):
-                        self._account(wanted, time.monotonic() - began, done)
-                        raise self._cancelled(unit, wanted, error) from None
+                        self.account(wanted, time.monotonic() - began, done)
+                        raise self.cancelled(unit, wanted, error) from None
                     stall = time.monotonic() - began
-                    self._account(wanted, stall, done)
+                    self.account(wanted, stall, done)
                     found = self._holders(wanted)
                     told = [str(h.blocker) for h in found]
                     done.blockers = list(dict.fromkeys([*done.blockers, *told]))
@@ -155,13 +155,13 @@ class Session:
                         detail["blocker"] = found[0].blocker.data()
                     self.watch.say("attempt failed", **detail)
                     note(f"{unit.told}: attempt {done.attempts} got no lock{f', held by {told[0]}' if told else ''}")
-                    self._stop_if_asked(unit)
+                    self.stop_if_asked(unit)
                     pause = self.budget.backoff(done.attempts)
                     time.sleep(pause)
                     done.waited += pause
                     continue
                 stall = time.monotonic() - began
-                self._account(wanted, stall, done)
+                self.account(wanted, stall, done)
                 self.watch.say(
                     "attempt", object=unit.told, attempt=done.attempts, stall_ms=round(done.stall * 1000, 1),
                     ms=round(stall * 1000, 1),
@@ -170,7 +170,7 @@ class Session:
 
     def _attempt(self, unit: Unit, wanted: Sequence[Want], book: Book) -> None:
         strong = wants.strong(wanted)
-        running = Running(self.connection, unit.told, self._limits)
+        running = Running(self.connection, unit.told, self.limits)
         with self.watch.over(running), self.connection.transaction():
             allowance = self.budget.allowance
             until = time.monotonic() + allowance
@@ -198,7 +198,7 @@ class Session:
         """The timeouts of what follows in this transaction, in seconds; 0 is none."""
         self.connection.execute(
             "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
-            [_ms(lock), _ms(statement)],
+            [milliseconds(lock), milliseconds(statement)],
         )
 
     def _alone(self, sentence: Sentence, unit: Unit, done: Done) -> None:
@@ -214,7 +214,7 @@ class Session:
             if self._called(wanted):
                 return
             self.connection.execute("reset search_path")
-        running = Running(self.connection, unit.told, self._limits)
+        running = Running(self.connection, unit.told, self.limits)
         try:
             with self._watched(running):
                 self.connection.execute(_sql(sentence.sql))
@@ -271,12 +271,12 @@ class Session:
             self.connection, {w.oid: w.mode for w in wanted if w.mode >= Mode.SHARE_UPDATE_EXCLUSIVE}
         )
 
-    def _look(self, unit: Unit, wanted: Sequence[Want], done: Done, note: Callable[[str], None]) -> None:
+    def look(self, unit: Unit, wanted: Sequence[Want], done: Done, note: Callable[[str], None]) -> None:
         """Stay away while somebody holds what we want for long: nobody queues behind those who do not queue."""
         began = time.monotonic()
         seen: dict[int, Holder] = {}
         while True:
-            self._stop_if_asked(unit)
+            self.stop_if_asked(unit)
             found = [h for h in self._holders(wanted) if h.waits(yields=self.quick)]
             if not found:
                 break
@@ -304,16 +304,19 @@ class Session:
             first = next(iter(seen.values()))
             self.watch.say("waited", object=unit.told, waited=round(waited, 3), blocker=first.blocker.data())
 
-    def _stop_if_asked(self, unit: Unit) -> None:
+    def stop_if_asked(self, unit: Unit) -> None:
+        """Raise Stopped when a person wants the run to end."""
         if self.watch.stopping:
             raise Stopped(f"not done: {unit.told}", why="the run is being stopped", hint=failure.AGAIN)
 
-    def _account(self, wanted: Sequence[Want], seconds: float, done: Done) -> None:
+    def account(self, wanted: Sequence[Want], seconds: float, done: Done) -> None:
+        """Add an attempt to the budget, if it may have kept others waiting."""
         if wants.strong(wanted):
             self.budget.spend(seconds)
             done.stall = max(done.stall, seconds)
 
-    def _spent(self, unit: Unit, done: Done) -> Stopped:
+    def spent(self, unit: Unit, done: Done) -> Stopped:
+        """What is told when the budget leaves no attempt."""
         whom = f"; in the way: {done.blockers[-1]}" if done.blockers else ""
         return Stopped(
             f"the stall budget of {format_seconds(self.budget.total)} is used up",
@@ -322,7 +325,8 @@ class Session:
             hint="run the same command again when the table is less busy, or allow more with --budget",
         )
 
-    def _cancelled(self, unit: Unit, wanted: Sequence[Want], error: psycopg.Error) -> DbkitError:
+    def cancelled(self, unit: Unit, wanted: Sequence[Want], error: psycopg.Error) -> DbkitError:
+        """What is told when a statement was cancelled: by us for what it held too long, or by somebody else."""
         strong = wants.strong(wanted)
         if not strong or not _timed_out(error):
             return failure.of_build(error, unit.told)
@@ -339,7 +343,8 @@ def _timed_out(error: psycopg.Error) -> bool:
     return "statement timeout" in (error.diag.message_primary or "")
 
 
-def _ms(seconds: float) -> str:
+def milliseconds(seconds: float) -> str:
+    """A timeout as the server reads it; 0 is none."""
     return f"{max(1, round(seconds * 1000))}ms" if seconds else "0"
 
 

@@ -33,6 +33,7 @@ _OWN_SETTINGS: Final = frozenset(
         "transaction_timeout",
     }
 )
+_ONLINE: Final = re.compile(r"\A-- dbkit: online\n")
 _FILL: Final = re.compile(r"\A\s*--\s*dbkit:\s*fill\b")
 
 
@@ -52,6 +53,8 @@ class Sentence:
     index: str = ""
     """`create` or `drop` for the concurrent forms, which go through the index builder."""
     fill: bool = False
+    online: bool = False
+    """Stands for a whole function that needs a connection; `sql` says which and why, in words."""
     opaque: bool = False
     """Not read by our grammar: it may be several statements."""
 
@@ -70,7 +73,7 @@ class Unit:
     def single(self) -> Sentence | None:
         """The statement of a unit that is no transaction: it refuses one, or is done in batches."""
         first = self.sentences[0]
-        return first if first.outside or first.fill else None
+        return first if first.outside or first.fill or first.online else None
 
     @property
     def told(self) -> str:
@@ -99,7 +102,7 @@ def cut(parts: Sequence[Part], label: str, major: int) -> tuple[Unit, ...]:
             close()
             inside = part.control == "begin"
             continue
-        for sentence in _sentences(part, label, major):
+        for sentence in sentences(part, label, major):
             if sentence.outside and inside:
                 raise UsageError(
                     f"{label}:{sentence.line}: {sentence.outside} refuses to run in a transaction",
@@ -120,7 +123,10 @@ def _unit(number: int, sentences: Sequence[Sentence], settings: Sequence[str]) -
     return Unit(number, tuple(sentences), tuple(settings), hashlib.sha256(text.encode()).hexdigest()[:16])
 
 
-def _sentences(part: Part, label: str, major: int) -> list[Sentence]:
+def sentences(part: Part, label: str, major: int) -> list[Sentence]:
+    """The statements of one part, each with what it locks as far as its text tells."""
+    if _ONLINE.match(part.sql):
+        return [Sentence(_ONLINE.sub("", part.sql), part.line, online=True)]
     if _FILL.match(part.sql):
         return [Sentence(part.sql.strip().removesuffix(";"), part.line, fill=True)]
     try:
