@@ -26,9 +26,9 @@ search_path is that schema alone, and each has its own alembic_version. Revision
 `dbkit migrate new KIND tenant_1.users... --any-schema` writes them so, from one of the tenants as the pattern.
 
 Revisions that need a connection (`op.get_bind()`, `context`) are run by Alembic itself, each in one transaction with
-its version, under dbkit's timeouts; one that gets no lock in time is undone and called again, so it must do nothing outside
-the database that may not happen twice. A commit or an autocommit_block() in one is refused: split it. Branches and
-merges run in the order of their graph.
+its version, under dbkit's timeouts; one that gets no lock in time is undone and called again, so it must do nothing
+outside the database that may not happen twice. A commit or an autocommit_block() in one is refused: split it. Branches
+and merges run in the order of their graph.
 
   rename-column     TABLE.COLUMN NEW_NAME                                 a second column beside the first
   rename-column     TABLE.COLUMN NEW_NAME --view                          by a view: columns of keys, always
