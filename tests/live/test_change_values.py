@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from dbkit.errors import DbkitError, Refused
+from dbkit.postgres.migrate.changes import exclusion
 
 MOODS = """
 create type mood as enum ('sad', 'ok');
@@ -235,3 +236,61 @@ def test_an_expression_is_refused_with_reasons(place, pg_major):
     )
     if pg_major >= 18:
         assert "--virtual" in "".join(place.design("add-generated-column", "t.h", "int", expression="n").story)
+
+
+ROOMS = """
+create extension btree_gist;
+create table t (id int primary key, room int, during int4range);
+insert into t select n, n, '[1,5)' from generate_series(1, 200) n;
+"""
+APART = "exclude using gist (room with =, during with &&) where (id > 0)"
+
+
+@pytest.mark.pg(18)
+def test_an_exclusion_is_refused_with_reasons(place, monkeypatch):
+    place.run(ROOMS + "create table p (a int4range) partition by hash (a)")
+    for table, text, wanted in (
+        ("t", "check (id > 1)", "2: .*no EXCLUDE"),
+        ("t", "exclude using gist (roo with =)", "2: .*did you mean room"),
+        ("t", "exclude using gist (room with =) not valid", "2: .*cannot be marked NOT VALID"),
+        ("t", "exclude using gist (room with =), drop column room", "2: .*no EXCLUDE"),
+        ("t", "exclude using gist (room with ~~)", "2: .*operator does not exist"),
+        ("p", "exclude using gist (a with &&)", "4: .*is partitioned"),
+    ):
+        assert re.match(wanted, told(place, "add-exclusion", table, text)), text
+    monkeypatch.setattr(exclusion, "LONGEST", 0.0)
+    refused = told(place, "add-exclusion", "t", APART)
+    assert re.match(r"4: .*takes \d+ ms for 200 rows.*--accept stall.*hint: take a window", refused), refused
+    monkeypatch.setattr(exclusion, "SAMPLE", 50)
+    assert re.search(r"about .* for 200 rows", told(place, "add-exclusion", "t", APART))
+    place.run("insert into t values (0, 1, '[4,9)')")
+    assert place.design("add-exclusion", "t", APART, accept=["stall"]).notes == ()
+    monkeypatch.setattr(exclusion, "SAMPLE", 5000)
+    place.run("update t set id = 300 where id = 0")
+    refused = told(place, "add-exclusion", "t", APART, accept=["stall"])
+    query = refused.partition("to see them: ")[2]
+    assert place.db.execute(query) != [], refused
+    place.run("drop extension btree_gist")
+    assert "`create extension btree_gist`" in told(place, "add-exclusion", "t", APART)
+
+
+def test_what_happens_before_an_exclusion_is_made(place, monkeypatch):
+    """Rows that collide since: taken back, nothing is left. A table that has grown since: refused, nothing was done."""
+    place.run(ROOMS)
+    monkeypatch.setattr(exclusion, "SMALL", 20_000)
+    change = place.new("add-exclusion", "t", APART, accept=["stall"], name="apart")
+    before = place.facts("t")
+    place.run("insert into t values (300, 1, '[4,9)')")
+    failed = place.move("expand").error
+    assert failed is not None
+    assert (failed.exit_code, "collide" in (failed.hint or "")) == (6, True), failed.lines()
+    place.run("delete from t where id = 300")
+    place.run("insert into t select n, n, '[1,5)' from generate_series(1000, 5000) n")
+    refused = place.move("expand").error
+    assert isinstance(refused, Refused), refused
+    assert "has grown too large" in refused.what
+    assert (place.phase(change), place.facts("t")) == ("new", before)
+    place.run("truncate t; insert into t values (1, 1, '[1,5)')")
+    place.done("expand")
+    with pytest.raises(psycopg.errors.ExclusionViolation, match="apart"):
+        place.run("insert into t values (2, 1, '[4,9)')")

@@ -24,7 +24,7 @@ def add_foreign_key(
 ) -> Design:
     """Let `column` reference `parent`, by its primary key unless `target` names another unique column."""
     held = table.column(column)
-    reasons = _reasons(table, "a foreign key")
+    reasons = refusals(table, "a foreign key")
     unique = [c for c in parent.constraints if c.kind in "pu" and len(c.columns) == 1]
     wanted = target or next((c.columns[0] for c in unique if c.kind == "p"), None)
     if wanted is None:
@@ -40,7 +40,7 @@ def add_foreign_key(
     if table.kind == "p" and table.major < 18:
         reasons.add(f"{table.sql} is partitioned, where only PostgreSQL 18 takes a foreign key that is not valid yet")
     called = name or shorten(table.name, column, "fkey")
-    _refuse_taken(table, called, reasons)
+    refuse_taken(table, called, reasons)
     reasons.check()
     action = f" on delete {on_delete.lower()}" if on_delete else ""
     add = (
@@ -68,13 +68,13 @@ def add_foreign_key(
 
 def add_unique(table: Table, columns: Sequence[str], name: str | None) -> Design:
     """Make a combination of columns unique."""
-    reasons = _reasons(table, "a unique constraint")
+    reasons = refusals(table, "a unique constraint")
     for column in columns:
         table.column(column)
     if table.kind == "p":
         reasons.add(f"{table.sql} is partitioned: a constraint cannot take over an index there")
     called = name or shorten(table.name, *columns, "key")
-    _refuse_taken(table, called, reasons)
+    refuse_taken(table, called, reasons)
     reasons.check()
     listed = ", ".join(map(quote, columns))
     build = f"create unique index concurrently if not exists {quote(called)} on {table.sql} ({listed})"
@@ -94,12 +94,12 @@ def add_unique(table: Table, columns: Sequence[str], name: str | None) -> Design
 
 def add_check(table: Table, expression: str, name: str | None) -> Design:
     """Demand a condition of every row."""
-    reasons = _reasons(table, "a check")
+    reasons = refusals(table, "a check")
     used = words.columns_in(expression, "the condition")
     for column in used:
         table.column(column)
     called = name or shorten(table.name, *used, "check")
-    _refuse_taken(table, called, reasons)
+    refuse_taken(table, called, reasons)
     reasons.check()
     drop = f"alter table {table.sql} drop constraint if exists {quote(called)}"
     add = f"alter table {table.sql} add constraint {quote(called)} check ({expression}) not valid"
@@ -125,8 +125,9 @@ def _design(table: Table, kind: str, name: str, title: str, expand: Sequence[Blo
     )
 
 
-def _reasons(table: Table, what: str) -> Refusals:
-    reasons = Refusals(f"{what} cannot be added to {table.sql} online")
+def refusals(table: Table, what: str, accepted: Sequence[str] = ()) -> Refusals:
+    """What keeps any constraint from being added."""
+    reasons = Refusals(f"{what} cannot be added to {table.sql} online", accepted)
     if table.kind not in ("r", "p"):
         reasons.add(f"{table.sql} is not a table")
     if not table.owned:
@@ -136,6 +137,7 @@ def _reasons(table: Table, what: str) -> Refusals:
     return reasons
 
 
-def _refuse_taken(table: Table, name: str, reasons: Refusals) -> None:
+def refuse_taken(table: Table, name: str, reasons: Refusals) -> None:
+    """Refuse a name that a constraint or an index of the table has."""
     if any(c.name == name for c in table.constraints) or any(i.name == name for i in table.indexes):
         reasons.add(f"{table.sql} has a constraint or index {quote(name)} already: give another --name")

@@ -18,6 +18,7 @@ from dbkit.postgres.migrate.changes import (
     drops,
     enum_to_text,
     enums,
+    exclusion,
     facts,
     generated,
     partition_table,
@@ -148,6 +149,13 @@ def _add_generated(wish: Wish) -> Design:
     )  # fmt: skip
 
 
+def _add_exclusion(wish: Wish) -> Design:
+    name = wish.options.get("name")
+    return exclusion.design(
+        wish.connection, wish.table, wish.words[0], bare(name) if name else None, wish.accepted
+    )  # fmt: skip
+
+
 def _enum_to_text(wish: Wish) -> Design:
     column, name = wish.table.column(wish.column), wish.options.get("name")
     if column.category != "E" or column.domain:
@@ -220,6 +228,10 @@ _ALL: Final = (
     Kind(
         generated.KIND, "TABLE.COLUMN TYPE --expression EXPR [--virtual]", "add a column that is computed from others",
         _add_generated, words=1, options=("expression", "virtual"),
+    ),
+    Kind(
+        exclusion.KIND, "TABLE 'EXCLUDE ...' [--name NAME]", "add an exclusion constraint to a small table",
+        _add_exclusion, column=False, words=1, options=("name",),
     ),
     Kind(
         drops.DROP_COLUMN, "TABLE.COLUMN", "drop a column",
