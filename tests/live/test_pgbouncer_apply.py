@@ -4,6 +4,8 @@ does not come out as foretold, and finished by the next run wherever it was kill
 import json
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -93,32 +95,34 @@ def test_who_may_not_reload_changes_nothing(planned):
     assert planned.untouched()
 
 
-@pytest.mark.parametrize("what", ["file", "set", "elsewhere", "conffile", "version"])
-def test_a_plan_that_time_has_overtaken_is_refused(planned, what):
-    plan = json.loads(planned.file.read_text())
-    if what == "file":
-        planned.ini.write_text(planned.ini.read_text() + "; somebody was here\n")
-        planned.before = planned.ini.read_bytes()
-    elif what == "set":
-        planned.console("set query_wait_timeout = 17")
-        planned.ran = planned.values()
-    elif what == "elsewhere":
-        plan["target"]["system"] = "/etc/pgbouncer/pgbouncer.ini on port 6432"
-    elif what == "conffile":
-        other = planned.ini.with_name("other.ini")
-        other.write_bytes(planned.before)
-        plan["data"]["path"] = str(other)
-    else:
-        plan["steps"][0]["data"]["after"] = "0" * 64
-    planned.file.write_text(json.dumps(plan))
-    done = planned.apply()
-    assert done.returncode == 4, done.stderr
-    assert "hint:" in done.stderr
-    assert planned.untouched()
-    assert not list(planned.ini.parent.glob("pgbouncer.ini.dbkit-*"))
+def test_a_plan_that_time_has_overtaken_is_refused(planned):
+    """Each on its own: another pooler, another file, edits that give another text, a SET since, a changed file."""
+    plan = planned.file.read_text()
+    other = planned.ini.with_name("other.ini")
+    other.write_bytes(planned.before)
+
+    def refused(change=lambda _: None):
+        made = json.loads(plan)
+        change(made)
+        planned.file.write_text(json.dumps(made))
+        done = planned.apply()
+        assert done.returncode == 4, done.stderr
+        assert "hint:" in done.stderr
+        assert planned.untouched()
+        assert not list(planned.ini.parent.glob("pgbouncer.ini.dbkit-*"))
+
+    refused(lambda made: made["target"].update(system="/etc/pgbouncer/pgbouncer.ini on port 6432"))
+    refused(lambda made: made["data"].update(path=str(other)))
+    refused(lambda made: made["steps"][0]["data"].update(after="0" * 64))
+    planned.console("set query_wait_timeout = 17")
+    planned.ran = planned.values()
+    refused()
+    planned.ini.write_text(planned.ini.read_text() + "; somebody was here\n")
+    planned.before = planned.ini.read_bytes()
+    refused()
 
 
-@pytest.mark.parametrize("moment", ["kept", "written", "reloaded"])
+@pytest.mark.parametrize("moment", ["kept", "reloaded"])
 def test_a_killed_run_is_finished_by_the_next(planned, monkeypatch, moment):
     """Killed after each thing that it does: the next run finds the same end."""
 
@@ -132,8 +136,6 @@ def test_a_killed_run_is_finished_by_the_next(planned, monkeypatch, moment):
         if moment == "kept":
             real = safefile.keep
             patched.setattr(safefile, "keep", lambda file, content: (real(file, content), die())[0])
-        elif moment == "written":
-            patched.setattr(Console, "reload", die)
         else:
             reload = Console.reload
             patched.setattr(Console, "reload", lambda console: (reload(console), die())[0])
@@ -144,6 +146,38 @@ def test_a_killed_run_is_finished_by_the_next(planned, monkeypatch, moment):
     (kept,) = planned.ini.parent.glob("pgbouncer.ini.dbkit-*")
     assert kept.read_bytes() == planned.before
     assert not list(planned.ini.parent.glob(".pgbouncer.ini.dbkit-*"))
+
+
+def test_kill_9_between_file_and_reload(planned):
+    """The process itself, at the moment at which it says that the file is written."""
+    command = [
+        sys.executable,
+        "-m",
+        "dbkit",
+        "apply",
+        str(planned.file),
+        "-t",
+        "admin",
+        "--config",
+        str(planned.config),
+    ]
+    environment = {**os.environ, "DBKIT_CONFIG": os.devnull, **planned.environment}
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as run:
+        assert any("edit-file" in line for line in run.stderr)
+        run.kill()
+    assert planned.ini.read_bytes() != planned.before
+    assert planned.apply().returncode == 0
+    assert planned.values() == {**planned.ran, **{k: v[1] for k, v in planned.settings.items()}}
+
+
+def test_two_runs_at_once_are_one(planned):
+    with safefile.alone(planned.ini):
+        done = planned.apply()
+    assert done.returncode == 4
+    assert "another dbkit is at work" in done.stderr
+    assert planned.untouched()
 
 
 def test_what_does_not_come_out_as_foretold_is_taken_back(planned, monkeypatch):
