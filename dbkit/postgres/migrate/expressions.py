@@ -91,12 +91,17 @@ def plain_cast(node: Node, column: str) -> SqlType | bool:
     """A USING expression: True for the bare column, the type for a plain cast of it, False for anything else."""
     kind = node.WhichOneof("node")
     if kind == "column_ref":
-        return columns(node) == frozenset({column})
+        return _names(node, column)
     if kind == "type_cast":
         arg = node.type_cast.arg
-        if arg.WhichOneof("node") == "column_ref" and columns(arg) == frozenset({column}):
+        if arg.WhichOneof("node") == "column_ref" and _names(arg, column):
             return read_type(node.type_cast.type_name)
     return False
+
+
+def _names(reference: Node, column: str) -> bool:
+    last = reference.column_ref.fields[-1]
+    return last.WhichOneof("node") == "string" and last.string.sval == column
 
 
 def is_null_constant(node: Node | None) -> bool:
