@@ -167,6 +167,8 @@ def disturbed(scene, what, before, fault, number, monkeypatch, *, back=False, tr
     Returns whether the run came as far as that statement.
     """
     case, began = scene.case, scene.states[before]
+    if back and what == "contract" and (case.old.table, case.old.columns) != (case.new.table, case.new.columns):
+        traffic = False  # no version of the application lives both with the old shape gone and with the new one gone
     with scene.at(before) as place:
         watched = counted(place) if what == "backfill" else None
         applications = None

@@ -25,14 +25,14 @@ OPERATIONS = st.one_of(
 class Run:
     """One example: the table, what each row has to hold, and which step of the change comes next."""
 
-    def __init__(self, connection, definition, kind, words, more, default):
+    def __init__(self, connection, definition, kind, words, more, default, show):
         self.connection, self.default = connection, default
         connection.execute("drop table if exists t cascade")
         connection.execute(f"create table t (id serial primary key, touched int not null default 0, n {definition})")
         self.model = {}
         for value in range(1, 8):
-            self.write("insert into t (n) values (%s) returning id", value)
-        self.design = kinds.make(connection, kinds.kind(kind), "public.t.n", words, more, [], [], [])
+            self.write("insert into t (n) values (%s) returning id", show(value))
+        self.design = kinds.make(connection, kinds.kind(kind), "public.t.n", words, more, [], [], ["ordering"])
         connection.execute("set search_path = public")
         self.steps = list(STEPS)
         self.verified = False
@@ -107,11 +107,13 @@ class Run:
             assert dict(self.connection.execute(f"select id, {column} from t").fetchall()) == self.model, column
 
 
-def play(db, operations, definition, kind, words, more, default):
+def play(db, operations, definition, kind, words, more, default, show=lambda value: value):
     with db.connect() as connection:
-        run = Run(connection, definition, kind, words, more, default)
-        for operation in operations:
-            run.apply(operation, "not null" in definition)
+        run = Run(connection, definition, kind, words, more, default, show)
+        for name, *rest in operations:
+            if len(rest) > 1 and rest[1] is not None:
+                rest[1] = show(rest[1])
+            run.apply((name, *rest), "not null" in definition)
             run.check()
         while run.steps:
             run.step()
@@ -137,3 +139,12 @@ def test_renamed_with_default(db, operations):
 @given(st.lists(OPERATIONS, max_size=25))
 def test_another_type_under_another_name(db, operations):
     play(db, operations, "int not null default 7", "change-type", ["bigint"], {"name": "m"}, 7)
+
+
+@PLAY
+@given(st.lists(OPERATIONS, max_size=25))
+def test_an_enum_and_its_text(db, operations):
+    with db.connect() as connection:
+        labels = ", ".join(f"'{n}'" for n in range(1, 51))
+        connection.execute(f"drop type if exists mood cascade; create type mood as enum ({labels})")
+    play(db, operations, "mood", "enum-to-text", [], {"name": "m"}, None, str)
