@@ -1,7 +1,10 @@
 """What holds a backfill back, and how it is steered while it runs: limits, pause, resume, a second runner, replicas."""
 
+import threading
 import time
+from contextlib import suppress
 
+import psycopg
 import pytest
 
 from dbkit.errors import DbkitError, Refused, Stopped
@@ -132,14 +135,82 @@ def test_slots_hold(own_server, database_on):
     assert "asleep" in reason
 
 
+@pytest.mark.pg(18)
+def test_a_slot_that_is_about_to_be_lost_holds(own_server, database_on):
+    db = database_on(own_server({"max_slot_wal_keep_size": "1MB", "checkpoint_timeout": "1h", "max_wal_size": "4GB"}))
+    filler = users(db, 5000)
+    db.execute("select pg_create_physical_replication_slot('late', true)")
+    for _ in range(4):
+        db.execute("select pg_logical_emit_message(true, 'x', 'x')")
+        db.execute("select pg_switch_wal()")
+    assert db.execute("select wal_status from pg_replication_slots") == [("unreserved",)]
+
+    def release():
+        db.execute("select pg_drop_replication_slot('late')")
+
+    _, reason = held_and_released(filler, "max_slot_lag", release, texts=FAST)
+    assert "late is about to be lost" in reason
+
+
+@pytest.mark.pg(18)
+def test_the_servers_wal_rate_holds(db):
+    filler = users(db, 4000, counted=False)
+    slow(filler, 1)
+
+    def release():
+        limit(filler, max_wal="off")
+
+    before, reason = held_and_released(filler, "max_wal", release, texts={**FAST, "max_wal": "1kB/s"})
+    assert before > 0
+    assert "/s of WAL, limit 1" in reason
+
+
+@pytest.mark.pg(18)
+def test_dead_rows_hold_until_a_vacuum(db):
+    filler = users(db, 8000, counted=False)
+    db.psql("alter table users set (autovacuum_enabled = off); update users set full_name = full_name where id <= 4000")
+    filler.wait_for("select 1 from pg_stat_user_tables where relname = 'users' and n_dead_tup >= 4000")
+
+    def release():
+        db.execute("vacuum users")
+        filler.wait_for_event("released")
+        limit(filler, max_dead="off")  # the backfill makes dead rows of its own
+
+    before, reason = held_and_released(filler, "max_dead", release, texts={**FAST, "max_dead": "10%"})
+    assert before == 8000
+    assert reason.endswith("of the rows are dead, limit 10%")
+
+
+@pytest.mark.pg(18)
+def test_a_vacuum_of_the_table_holds(db):
+    filler, other = users(db, 8000, counted=False), db.connect()
+    db.psql("alter table users set (autovacuum_enabled = off); update users set full_name = full_name")
+    other.execute("set vacuum_cost_delay = '100ms'")
+    other.execute("set vacuum_cost_limit = 1")
+
+    def work():
+        with suppress(psycopg.errors.QueryCanceled):
+            other.execute("vacuum users")
+
+    vacuum = threading.Thread(target=work)
+    vacuum.start()
+    filler.wait_for("select 1 from pg_stat_progress_vacuum")
+
+    def release():
+        db.execute(f"select pg_cancel_backend({other.info.backend_pid})")
+        vacuum.join()
+
+    before, reason = held_and_released(filler, "max_vacuums", release, texts={**FAST, "max_vacuums": "0"})
+    assert before == 8000
+    assert "a vacuum works on the table" in reason
+
+
 def test_a_replica_that_falls_behind_holds_and_releases(own_server, replica, database_on):
     primary = own_server()
     db = database_on(primary)
     filler = users(db, 4000, counted=False)
     slow(filler, 1)
     standby = replica(primary)
-    import psycopg
-
     with psycopg.connect(standby.dsn, autocommit=True) as connection:
         connection.execute("select pg_wal_replay_pause()")
 
@@ -180,7 +251,8 @@ def test_paused_and_taken_up_no_row_is_written_twice(db):
         time.sleep(0.3)
         if not running.alive:
             break
-        ask(filler, "pause")
+        with suppress(AssertionError):  # it may have ended just now
+            ask(filler, "pause")
         if running.end().error is None:
             break
     filler.whole()

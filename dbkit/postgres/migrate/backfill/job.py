@@ -128,6 +128,7 @@ class BackfillJob:
             self._total = max(sum(p.seen if p.finished else max(p.total, p.seen) for p in parts), 1)
             if not open_:
                 break
+            self.shared.hold.set()  # nothing is filled before the first look
             crew.start(open_, self._knobs.workers)
             yield from self._watch(control, crew, throttle, log)
             table = tables.look(control, self._fill, self._knobs.by, ours=self._ours)

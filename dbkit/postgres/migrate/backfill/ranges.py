@@ -23,7 +23,7 @@ from dbkit.postgres.migrate.changes.spec import BackfillSpec
 Cursor = tuple[str, ...]
 Answer: TypeAlias = "psycopg.Cursor[TupleRow]"
 SMALLEST: Final = {"key": 16, "ctid": 1}
-FIRST: Final = {"key": 1000, "ctid": 16}
+FIRST: Final = {"key": 256, "ctid": 4}
 LARGEST: Final = {"key": 100_000, "ctid": 8192}
 SAMPLED_PAGES: Final = 400
 """Pages read to cut a table into slices of about the same size."""
