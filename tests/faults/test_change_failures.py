@@ -254,6 +254,27 @@ def test_a_backup_that_fails_stops_contract(fresh):
     assert place.phase(place.change) == "contracted"
 
 
+@FEW
+def test_what_is_gone_names_the_backup(fresh):
+    """The way back of a dropped column is its backup: what was run, when, and what it said."""
+    for command, wanted in (
+        (
+            "sh -c 'echo busy; echo wrote /backups/base.tar'",
+            "by `sh -c 'echo busy; echo wrote /backups/base.tar'`; it said:",
+        ),
+        (None, "dbkit was told of none (`contract --backup-command` takes one)"),
+    ):
+        place = fresh(next(c for c in CASES if c.name == "drop-column"))
+        place.done("expand")
+        place.done("contract", backup_command=command)
+        with pytest.raises(Refused) as raised:
+            place.move("rollback", place.change)
+        assert "cannot be rolled back; nothing was changed" in raised.value.what
+        assert raised.value.why == "the values of public.t.n are gone with the column"
+        assert wanted in raised.value.hint
+        assert ("wrote /backups/base.tar" in raised.value.hint.partition("it said")[2]) == bool(command)
+
+
 def test_a_changed_file_is_refused_half_way(fresh, monkeypatch):
     place = fresh()
     with monkeypatch.context() as patch:

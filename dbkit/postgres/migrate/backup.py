@@ -5,13 +5,38 @@ from __future__ import annotations
 import shlex
 import subprocess
 import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
 
 from dbkit.errors import Refused, UsageError
+from dbkit.model import Json
+from dbkit.postgres.connect import Connection
+from dbkit.postgres.jobstore import PostgresStore
+from dbkit.postgres.migrate.revisions import UP
 from dbkit.secrets import redact
 
+_SAID: Final = 300
 
-def take(command: str) -> float:
-    """Run the command without a shell; the seconds it took. Raises Refused when it fails, with its last words."""
+
+@dataclass(frozen=True, slots=True)
+class Backup:
+    """One that was taken, as it is kept with the run it was taken for."""
+
+    command: str
+    at: str
+    """When it ended, in UTC."""
+    seconds: float
+    said: str
+    """The last line the command printed: most name the file or the set."""
+
+    def data(self) -> dict[str, Json]:
+        """As it is kept."""
+        return {"command": self.command, "at": self.at, "seconds": round(self.seconds, 1), "said": self.said}
+
+
+def take(command: str) -> Backup:
+    """Run the command without a shell. Raises Refused when it fails, with its last words."""
     try:
         words = shlex.split(command)
     except ValueError as error:
@@ -32,4 +57,22 @@ def take(command: str) -> float:
             "the backup failed; nothing was changed", why=f"{words[0]} ended with {ran.returncode}: {last}",
             hint="mend the backup, then run the same command again",
         )  # fmt: skip
-    return time.monotonic() - began
+    lines = [line.strip() for line in ran.stdout.splitlines() if line.strip()]
+    said = redact(lines[-1])[:_SAID] if lines else ""
+    ended = datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    return Backup(redact(command), ended, time.monotonic() - began, said)
+
+
+def told(connection: Connection, revision: str) -> str:
+    """The backup that was taken before a revision ran, in a sentence that says what to do with it; or that none was."""
+    for record in PostgresStore(connection).records():
+        moves: list[dict[str, Any]] = record.spec.get("moves", []) if record.kind == "migrate" else []
+        if not any(m["revision"] == revision and m["direction"] == UP for m in moves):
+            continue
+        held = record.spec.get("backup")
+        if held:
+            said = f"; it said: {held['said']}" if held["said"] else ""
+            return f"restore from the backup taken at {held['at']}, before it ran, by `{held['command']}`{said}"
+    return (
+        "restore from your own backup of before it ran: dbkit was told of none (`contract --backup-command` takes one)"
+    )

@@ -82,7 +82,7 @@ def contract(target: Target, environment: Environment, options: Options, progres
         found = prepared(connection, target)
         moves = due.after(connection, environment, options.change, accept=options.accept, window=options.window)
         if moves and options.backup_command:
-            backup.take(options.backup_command)
+            options.knobs.backup = backup.take(options.backup_command).data()
         return _carry_out("contract", connection, found, target, environment, moves, options, progress)
 
 

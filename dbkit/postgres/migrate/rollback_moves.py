@@ -6,7 +6,7 @@ from dbkit.errors import Refused
 from dbkit.job import Record
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.jobstore import UNFINISHED, PostgresStore
-from dbkit.postgres.migrate import revisions
+from dbkit.postgres.migrate import backup, revisions
 from dbkit.postgres.migrate.changes import fitting, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Move
@@ -29,7 +29,11 @@ def due_back(connection: Connection, environment: Environment, name: str | None)
     for move in moves:
         final = (move.revision.change or {}).get("final")
         if final and move.revision.id in applied:
-            raise Refused(f"revision {move.revision.id} cannot be rolled back", why=str(final))
+            raise Refused(
+                f"revision {move.revision.id} cannot be rolled back; nothing was changed",
+                why=str(final),
+                hint=backup.told(connection, move.revision.id),
+            )
         above = [r for r in environment.revisions if r.id in applied - going and move.revision.id in r.after]
         if above and move.revision.id in applied:
             raise Refused(

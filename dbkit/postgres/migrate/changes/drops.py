@@ -63,7 +63,7 @@ def drop_column(table: Table, name: str, accepted: Sequence[str]) -> Design:
                 Line(f"alter table {table.sql} drop column if exists {quote(name)}", "its values are gone for good"),
             ),
         ),
-        final="the values of the dropped column are gone: take them from a backup",
+        final=f"the values of {table.sql}.{quote(name)} are gone with the column",
         story=(f"The new application does not use {name}; when the old one has gone, contract takes it away.",),
         notes=(*copies.dependants(table, [name]), *shared),
         lost=tuple(
@@ -113,7 +113,7 @@ def drop_table(table: Table, accepted: Sequence[str]) -> Design:
         expand=tuple(expand),
         undo_expand=tuple(undo),
         contract=tuple(contract),
-        final="the rows of the dropped table are gone: take them from a backup",
+        final=f"the rows of {table.sql} are gone with the table",
         story=("The new application does not use the table; when the old one has gone, contract takes it away.",),
         notes=tuple(dict.fromkeys(f"{d.kind} {d.name} reads it" for d in views)),
         reads_old=(f"{table.schema}.{table.name}",),

@@ -58,6 +58,8 @@ class Knobs:
     cancel_blockers: str | None = None
     fill: Fill = lambda sentence: False
     command: str = "dbkit migrate deploy"
+    backup: Mapping[str, Json] | None = None
+    """The backup that was taken for this run; kept with it."""
 
 
 class MoveJob:
@@ -100,6 +102,7 @@ class MoveJob:
                 for m in self._moves
             ],
             "command": self._knobs.command,
+            **({"backup": dict(self._knobs.backup)} if self._knobs.backup else {}),
         }
 
     def cancel(self) -> None:
