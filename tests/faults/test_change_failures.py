@@ -83,7 +83,7 @@ def cut_at_each(fresh, monkeypatch, what, prepare, step, case=CASE):
         else:
             assert isinstance(error, Stopped), error.lines()
             place.done(what, place.change)
-        state = (place.phase(place.change), place.facts("t"), place.db.execute("select * from t order by id"))
+        state = (place.phase(place.change), place.facts("t"), place.db.execute("select * from t order by 1"))
         whole = whole or state
         assert state == whole, number
         assert place.db.execute("select * from dbkit.migration_part") == []
@@ -117,6 +117,24 @@ def test_a_swap_of_keys_is_cut_at_some_statements(fresh, monkeypatch, what):
     case = next(c for c in CASES if c.name == "change-type-of-a-key")
     prepare = verified if what == "contract" else lambda place: None
     assert cut_at_each(fresh, monkeypatch, what, prepare, 23, case) > 60
+
+
+def contracted(place):
+    verified(place)
+    place.done("contract")
+
+
+@FEW
+def test_a_swap_back_is_cut_at_some_statements(fresh, monkeypatch):
+    case = next(c for c in CASES if c.name == "change-type-of-a-key")
+    assert cut_at_each(fresh, monkeypatch, "rollback", contracted, 140, case) > 150
+
+
+@FEW
+@pytest.mark.parametrize(("what", "prepare"), [("expand", lambda place: None), ("contract", verified)])
+def test_a_rename_by_a_view_is_cut_at_every_statement(fresh, monkeypatch, what, prepare):
+    case = next(c for c in CASES if c.name == "rename-primary-key")
+    assert cut_at_each(fresh, monkeypatch, what, prepare, 7, case) > 10
 
 
 @FEW

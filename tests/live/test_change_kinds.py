@@ -85,6 +85,18 @@ def test_to_the_end_and_back(made, case):
 
 @pytest.mark.pg(18)
 def test_by_plain_alembic(made, case):
+    by_plain_alembic(made, case)
+
+
+@pytest.mark.pg(15)
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if c.name in ("change-type-of-a-key", "rename-primary-key")], ids=str, indirect=True
+)
+def test_by_plain_alembic_on_the_oldest(made, case):
+    by_plain_alembic(made, case)
+
+
+def by_plain_alembic(made, case):
     before = held(made, case.tables)
     done = made.alembic("upgrade", "head")
     assert done.returncode == 0, done.stderr
