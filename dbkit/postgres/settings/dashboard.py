@@ -25,8 +25,8 @@ def exhibits(scene: Scene) -> tuple[Exhibit, ...]:
                 f"Settings of {scene.name} beside the policy",
                 ("setting", "is", "wanted", "verdict", "set in", "origin"),
                 rows,
-                note=f"PostgreSQL {scene.major}; machine: {scene.size.words}. `!`: the policy does not accept it; accepted: "
-                "not what it wants, and will do.",
+                note=f"PostgreSQL {scene.major}; machine: {scene.size.words}. `!`: the policy does not accept it; "
+                "accepted: not what it wants, and will do.",
             )
         )
     try:
