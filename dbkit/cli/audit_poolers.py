@@ -75,7 +75,7 @@ def together(results: Sequence[Looked | DbkitError], flags: PoolerFlags, policy:
 
 
 def share(files: Sequence[Path], flags: PoolerFlags, held: Settings, policy: str | None) -> PoolShare | None:
-    """What the pools of a pgbouncer.ini may open on its fullest server, for the memory sum; None when that is not known.
+    """What the pools of a pgbouncer.ini may open on its fullest server, for the memory sum; None when not known.
 
     It is known for one file whose pools all have a limit.
     """
