@@ -38,6 +38,10 @@ def new(
     on_delete: Annotated[
         str | None, typer.Option("--on-delete", help="cascade, set null, restrict or no action.", metavar="ACTION")
     ] = None,
+    match: Annotated[
+        str | None,
+        typer.Option("--match", help="What joins the two tables: id=user_id.", metavar="KEY=KEY"),
+    ] = None,
     by: Annotated[
         str | None, typer.Option("--by", help="The column that says which partition a row is in.", metavar="COLUMN")
     ] = None,
@@ -110,7 +114,7 @@ def new(
         "expression": expression, "virtual": "yes" if virtual else None,
         "view": "yes" if view else None,
     }  # fmt: skip
-    options |= {"by": by, "every": every, "from": from_, "ahead": ahead}
+    options |= {"by": by, "every": every, "from": from_, "ahead": ahead, "match": match}
     environment = revisions.find(migrations)
     _, chosen = targets.one_target(target, dsn, config)
     with connect(chosen, purpose="migrate new") as connection:

@@ -14,6 +14,7 @@ left join pg_catalog.pg_trigger t on t.tgfoid = p.oid and not t.tgisinternal
 where l.lanname not in ('internal', 'c')
   and (pg_catalog.to_jsonb(p) ->> 'prosqlbody') is null
   and n.nspname not in ('pg_catalog', 'information_schema', 'dbkit')
+  and p.proname !~ '^dbkit_'
   and not exists (
     select
     from pg_catalog.pg_depend d

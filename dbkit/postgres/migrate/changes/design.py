@@ -39,6 +39,7 @@ class Fill:
     columns: tuple[str, ...]
     tie: str = ""
     immutable: bool = True
+    kept: str = ""
 
 
 @dataclass(frozen=True, slots=True)

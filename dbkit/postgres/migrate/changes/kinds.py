@@ -21,6 +21,7 @@ from dbkit.postgres.migrate.changes import (
     exclusion,
     facts,
     generated,
+    move_column,
     partition_table,
     regroup,
     rename_column,
@@ -172,6 +173,19 @@ def _rename_table(wish: Wish) -> Design:
     return rename_table.design(wish.connection, wish.table, new, wish.accepted, taken=taken)
 
 
+def _move_column(wish: Wish) -> Design:
+    if "match" not in wish.options:
+        raise UsageError(f"{move_column.KIND} needs --match")
+    here, equals, there = wish.options["match"].partition("=")
+    if not equals or not here.strip() or not there.strip():
+        raise UsageError(f"--match {wish.options['match']!r} is not column = column of the other table")
+    name = wish.options.get("name")
+    return move_column.design(
+        wish.table, wish.column, facts.read(wish.connection, wish.words[0]), (bare(here.strip()), bare(there.strip())),
+        bare(name) if name else None, wish.accepted,
+    )  # fmt: skip
+
+
 def _partition_table(wish: Wish) -> Design:
     missing = [f"--{name}" for name in ("by", "every") if name not in wish.options]
     if missing:
@@ -254,6 +268,10 @@ _ALL: Final = (
         partition_table.KIND, "TABLE --by COLUMN --every month|week|day|N [--from VALUE] [--ahead N]",
         "partition a table by ranges; it becomes the first partition", _partition_table, column=False,
         options=("by", "every", "from", "ahead"),
+    ),
+    Kind(
+        move_column.KIND, "TABLE.COLUMN OTHER_TABLE --match KEY=KEY [--name NEW]",
+        "move a column to a table that is joined one to one", _move_column, words=1, options=("match", "name"),
     ),
 )  # fmt: skip
 KINDS: Final[Mapping[str, Kind]] = {k.name: k for k in _ALL}

@@ -54,6 +54,9 @@ class BackfillSpec:
     """The column to range over (integer, unique, not null), unquoted; empty lets the backfill choose, ctid included."""
     immutable: bool = True
     """False when an expression reads more than the row (a volatile default): then there is nothing to verify twice."""
+    kept: str = ""
+    """The trigger that keeps filled rows right where no check can, such as over two tables; verify notes on it that all
+    rows agreed. Empty where there is a tie."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -91,7 +91,19 @@ def _phase(
 
 
 def validated(connection: Connection, spec: BackfillSpec) -> bool:
-    """Whether the tie of a fill is there and proved. A fill without a tie proves nothing."""
+    """Whether the tie of a fill is there and proved, or its trigger is there, always on, and noted as verified.
+
+    A fill without either proves nothing.
+    """
+    if spec.kept:
+        return bool(
+            fetch(
+                connection,
+                "select from pg_catalog.pg_trigger where tgrelid = %s and tgname = %s and tgenabled = 'A' "
+                "and pg_catalog.obj_description(oid, 'pg_trigger') like 'verified%%'",
+                [spec.oid, spec.kept],
+            )
+        )
     if not spec.tie:
         return False
     rows = fetch(
@@ -115,6 +127,7 @@ def _spec(connection: Connection, change: str, entry: Mapping[str, Any]) -> Back
         tie=str(entry.get("tie", "")),
         oid=int(oid or 0),
         immutable=bool(entry.get("immutable", True)),
+        kept=str(entry.get("kept", "")),
     )
 
 

@@ -182,6 +182,8 @@ def _fill_data(fill: Fill) -> dict[str, Json]:
     }
     if not fill.immutable:
         data["immutable"] = False
+    if fill.kept:
+        data["kept"] = fill.kept
     return data
 
 
