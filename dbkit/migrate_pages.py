@@ -53,8 +53,7 @@ and merges run in the order of their graph.
   merge-columns     TABLE --set NEW=EXPR --back OLD=EXPR --back OLD=EXPR
   rename-table      TABLE NEW_NAME                                        a view keeps the old name alive
   partition-table   TABLE --by COLUMN --every month|week|day|N [--from VALUE] [--ahead N]    `dbkit explain partitions`
-
-Not yet covered: moving a column to another table.
+  move-column       TABLE.COLUMN OTHER_TABLE --match KEY=KEY [--name NEW]   `dbkit explain move-column`
 
 An exclusion constraint can be neither NOT VALID nor take over an index, on any version, and a trigger in its place does
 not see what others have not committed: it is built while nobody may read or write the table. Where the build takes over
@@ -87,6 +86,33 @@ name when contract runs: views and policies on it are named when the revisions a
 
 The revisions are plain Alembic: `alembic upgrade` and `downgrade` run them too, filling rows in one statement where
 dbkit does it in batches, and without looking for blockers.""",
+    "move-column": """Moving a column to a table that is joined one to one
+
+  dbkit migrate new move-column users.bio profiles --match id=user_id [--name about]
+
+Both keys are unique and not null, and a foreign key leads from profiles.user_id to users.id: it makes sure that a row
+of profiles is inserted where the row of users can be seen. The column may be null.
+
+  expand     adds profiles.bio and triggers on both tables: what is written to one column reaches the other in the same
+             transaction, as the table's owner, so that applications need no rights on the other table. Where the two
+             agree nothing is written, which ends the going back and forth. A new row of profiles without a bio takes
+             the one that users holds (an upsert of a row that is there keeps its null); a deleted one leaves it there.
+  backfill   fills profiles.bio, the row of users locked before that of profiles.
+  verify     counts the pairs that differ, and the values of users that have no row in profiles: those would be lost, so
+             each has to get one. No check can span two tables. What it proves: every pair was seen to agree after the
+             triggers were there, and each of them, always enabled, keeps a pair that agrees that way, for each write
+             happens under the locks of both rows. That is noted as a comment on the triggers, and goes with them: while
+             one is disabled or made anew, contract is refused.
+  contract   closes users.bio to writes, compares all pairs once more in one snapshot, and drops it.
+  rollback   after contract: makes the column again, with the triggers, fills it from profiles and compares all pairs.
+             Values whose row of profiles was deleted after contract are gone.
+
+Two transactions that write the same pair at the same moment, one through each table, or touch its two rows in
+opposite orders, can meet in a deadlock: the server ends one after deadlock_timeout (40P01). Let the application try
+again, or let it lock the row of users first (select ... for no key update) where it writes that of profiles. Indexes,
+checks and statistics on the column are not copied, but named: make them on the new column before contract. Refused:
+columns of keys or that others point at, generated and not-null ones, partitioned, inherited and published tables,
+forced row level security.""",
     "partitions": """Partitioning a table by ranges while it is used
 
   dbkit migrate new partition-table events --by created_at --every month

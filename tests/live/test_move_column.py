@@ -97,7 +97,7 @@ def test_verified_goes_with_the_trigger(moving):
     moving.done("expand")
     moving.fill(moving.change)
     assert moving.phase(moving.change) == "verified"
-    moving.run('alter table profiles disable trigger "~dbkit_bio_push_u"')
+    moving.run('alter table profiles disable trigger "!dbkit_bio_own"')
     assert moving.phase(moving.change) == "expanded"
     moving.done("rollback")
     moving.done("expand")

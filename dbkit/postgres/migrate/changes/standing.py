@@ -99,8 +99,10 @@ def validated(connection: Connection, spec: BackfillSpec) -> bool:
         return bool(
             fetch(
                 connection,
-                "select from pg_catalog.pg_trigger where tgrelid = %s and tgname = %s and tgenabled = 'A' "
-                "and pg_catalog.obj_description(oid, 'pg_trigger') like 'verified%%'",
+                "select from pg_catalog.pg_trigger t where tgrelid = %s and tgname = %s "
+                "and pg_catalog.obj_description(oid, 'pg_trigger') like 'verified%%' and not exists ("
+                "select from pg_catalog.pg_trigger o where o.tgrelid = t.tgrelid and o.tgname ~ '^[!~]dbkit_' "
+                "and o.tgenabled <> 'A')",
                 [spec.oid, spec.kept],
             )
         )
