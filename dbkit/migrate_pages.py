@@ -156,7 +156,7 @@ type; unlogged tables; a table on which another change is under way; a published
     "backfill": """Backfilling
 
   dbkit migrate backfill CHANGE         the rows of a change that `dbkit migrate expand` has begun
-  dbkit migrate backfill --all          of every change that is expanded and not yet verified
+  dbkit migrate backfill                of every change that is expanded and not yet verified
   dbkit migrate backfill --table public.users --set "display_name = full_name"      without a change
   ... --dry-run                         the ranges, the statement and the limits, touching nothing
 

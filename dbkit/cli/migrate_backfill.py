@@ -66,9 +66,12 @@ class Triggers(StrEnum):
 def backfill(
     change: Annotated[
         str | None,
-        typer.Argument(help="A change's id, a revision of it, or its table.", metavar="[CHANGE]", show_default=False),
+        typer.Argument(
+            help="A change's id, a revision of it, or its table; default: all that are expanded and not yet verified.",
+            metavar="[CHANGE]",
+            show_default=False,
+        ),
     ] = None,
-    all_: Annotated[bool, typer.Option("--all", help="Every change that is expanded and not yet verified.")] = False,
     table: Annotated[
         str | None,
         typer.Option(
@@ -147,7 +150,7 @@ def backfill(
 
       dbkit migrate backfill users-full_name-display_name -t prod
 
-      dbkit migrate backfill --all --workers 2 --max-lag 5s -t prod
+      dbkit migrate backfill --workers 2 --max-lag 5s -t prod
 
       dbkit migrate backfill --table public.users --set "display_name = full_name" -t prod --yes
 
@@ -180,9 +183,9 @@ def backfill(
     except ValueError as error:
         raise UsageError(f"--stop-after: {error}") from None
     knobs = Knobs(workers=workers, by=by.value, triggers=triggers.value, texts=texts, deadline=deadline)
-    named = change is not None or all_
-    if named == (table is not None) or (change is not None and all_) or (table is None) != (set_ is None):
-        raise UsageError("name a change, or --all, or --table with --set", hint="`dbkit migrate status` lists changes")
+    named = table is None
+    if named != (set_ is None) or (change is not None and not named):
+        raise UsageError("name a change, or --table with --set", hint="`dbkit migrate status` lists changes")
     if where is not None and table is None:
         raise UsageError("--where goes with --table: the rows of a change are its own")
     if table is not None and set_ is not None:

@@ -36,7 +36,7 @@ PLAIN: Final[dict[str, str]] = {
     RENAME: 'op.alter_column("orders", "customer", new_column_name="buyer")',
     RETYPE: 'op.alter_column("orders", "id", type_=sa.BigInteger())',
 }
-PRE: Final = (("expand",), ("backfill", "--all", "--yes"), ("verify",))
+PRE: Final = (("expand",), ("backfill", "--yes"), ("verify",))
 """What `deploy --phase pre` does in one command."""
 REVISION: Final = '''"""{name}"""
 

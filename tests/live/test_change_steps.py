@@ -66,10 +66,10 @@ def test_backfill_verify_gate_contract(place):
 def test_all_that_are_due(place):
     first = place.new("rename-column", "users.full_name", "display_name")
     run(place, "expand")
-    told = run(place, "backfill", "--all", "--format", "json")
+    told = run(place, "backfill", "--format", "json")
     assert [b["change"] for b in told["backfills"]] == [first]
     run(place, "verify")
-    told = run(place, "backfill", "--all", "--format", "json")
+    told = run(place, "backfill", "--format", "json")
     assert told["summary"]["error"] == 0
 
 
@@ -77,13 +77,11 @@ def test_all_that_are_due(place):
 @pytest.mark.parametrize(
     "arguments",
     [
-        (),
-        ("x", "--all"),
         ("x", "--table", "t", "--set", "a = 1"),
         ("--table", "t"),
         ("--set", "a = 1"),
         ("x", "--where", "a"),
     ],
 )
-def test_a_backfill_needs_one_thing_to_fill(place, arguments):
+def test_a_backfill_fills_one_thing(place, arguments):
     assert "name a change" in run(place, "backfill", *arguments, code=2) or "--where" in arguments
