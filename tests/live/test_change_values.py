@@ -294,3 +294,20 @@ def test_what_happens_before_an_exclusion_is_made(place, monkeypatch):
     place.done("expand")
     with pytest.raises(psycopg.errors.ExclusionViolation, match="apart"):
         place.run("insert into t values (2, 1, '[4,9)')")
+
+
+@pytest.mark.pg(18)
+def test_text_goes_back_to_the_enum_while_it_fits(place):
+    place.run("create type mood as enum ('ok', 'sad'); create table t (id int primary key, m mood)")
+    change = place.new("enum-to-text", "t.m")
+    place.done("expand")
+    place.fill(change)
+    place.done("contract")
+    place.run("alter table t drop constraint t_m_check; insert into t values (1, 'wild'), (2, null), (3, 'sad')")
+    with pytest.raises(Refused) as caught:
+        place.move("rollback", change)
+    assert "does not fit into public.mood" in " ".join(caught.value.lines())
+    place.run("delete from t where id = 1")
+    place.done("rollback", change)
+    assert place.phase(change) == "expanded"
+    assert place.db.execute("select m, pg_typeof(m)::text from t order by id") == [(None, "mood"), ("sad", "mood")]

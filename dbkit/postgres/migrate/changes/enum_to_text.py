@@ -15,7 +15,7 @@ from dbkit.postgres import ddl
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.indexes.failure import GUARD
-from dbkit.postgres.migrate.changes import copies, replace, server, shadow, words
+from dbkit.postgres.migrate.changes import copies, replace, server, shadow, swap, words
 from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, shorten
 from dbkit.postgres.migrate.changes.enums import EnumType
 from dbkit.postgres.migrate.changes.facts import Column, Constraint, Table
@@ -46,7 +46,11 @@ def design(
         if any(column.name in child.parent_columns for child in table.children):
             copies.refuse(table, [], reasons)
             reasons.check()  # a swap would go on to the tables that point here
-        made = shadow.design(connection, texts, column, "text", forward, default, reasons)
+        values = ", ".join(map(literal, enum.labels))
+        back = swap.Part(table, {column.name: shorten(column.name, "_new")}, {column.name: enum.sql})
+        back.fits[column.name] = f"{quote(column.name)} in ({values})"
+        back.aim({}, [back])
+        made = shadow.design(connection, texts, column, "text", forward, default, reasons, back=[back])
         story = (*made.story, *_until_contract(column, enum))
     else:
         copies.refuse(table, [column.name], reasons)
@@ -54,7 +58,7 @@ def design(
         if table.has(new):
             reasons.add(f"{table.sql} has a column {quote(new)} already")
         reasons.check(hint="leave --name out: under one name the change is made by a swap, which takes keys too")
-        beside, back = (
+        beside, away = (
             replace.design(
                 source, column, new, kind=KIND, type_="text", forward=forward, backward=f"{quote(new)}::{enum.sql}",
                 title="", default=default,
@@ -62,7 +66,7 @@ def design(
             for source in (texts, table)
         )  # fmt: skip
         # The way back makes what hung on the enum column, and that is written for the enum.
-        made = but(beside, undo_contract=back.undo_contract)
+        made = but(beside, undo_contract=away.undo_contract)
         story = made.story
     guard = _guard(enum)
     first, *rest = made.expand

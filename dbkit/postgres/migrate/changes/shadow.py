@@ -21,9 +21,12 @@ from dbkit.postgres.migrate.names import literal
 
 def design(
     connection: Connection, table: Table, column: Column, type_: str, forward: str, default: str | None,
-    reasons: Refusals, *, category: str = "",
+    reasons: Refusals, *, category: str = "", back: Sequence[Part] = (),
 ) -> Design:  # fmt: skip
-    """The swap of one column and of all that point at it. `category` is that of the new type, as in pg_type."""
+    """The swap of one column and of all that point at it. `category` is that of the new type, as in pg_type.
+
+    `back` is the way back where the caller knows it.
+    """
     parts = _closure(connection, table, column)
     for part in parts:
         _refuse(part, reasons)
@@ -34,7 +37,9 @@ def design(
     for part in parts:
         part.types = {c.name: type_ + _collation(c, category) for c in part.changing}
         part.aim({column.name: forward} if part is parts[0] else {}, parts)
-    back, final = _back(parts, category) if forward == cast else ([], "an expression tells no way back")
+    final = "an expression tells no way back"
+    if not back and forward == cast:
+        back, final = _back(parts, category)
     tables = [p.table.name for p in parts[1:]]
     also = f" and {len(tables)} that point at it" if tables else ""
     expand = [b for p in parts for b in swap.expand(p)]
