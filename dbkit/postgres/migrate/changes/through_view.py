@@ -16,6 +16,7 @@ from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.changes.design import Line, Refusals
 from dbkit.postgres.migrate.changes.facts import Table
 from dbkit.postgres.migrate.changes.words import trusted
+from dbkit.postgres.migrate.names import literal
 from dbkit.secrets import redact
 
 STORY: Final = (
@@ -41,10 +42,7 @@ def create(table: Table, place: str, columns: Sequence[str], also: Mapping[str, 
             f"create view {table.sql}{whose} as\n  select {', '.join(columns)}\n  from {place}",
             f"reads and writes the same rows; {why}",
         ),
-        Line(
-            f"grant select, insert, update, delete on {table.sql} to {table.owner}",
-            "whoever runs this owns the view; the table's owner may go on as before",
-        ),
+        _owner_goes_on(table, place),
     ]
     granted = [(g.privilege, g) for g in table.grants if g.privilege in _RIGHTS]
     names = {c.name: c.name for c in table.columns} | dict(also)
@@ -55,6 +53,17 @@ def create(table: Table, place: str, columns: Sequence[str], also: Mapping[str, 
         option = " with grant option" if grant.grantable else ""
         lines.append(Line(f"grant {privilege} on {table.sql} to {grant.grantee}{option}"))
     return lines
+
+
+def _owner_goes_on(table: Table, place: str) -> Line:
+    """The owner is looked up when it runs: it is called otherwise in another environment."""
+    grant = f"grant select, insert, update, delete on {table.sql.replace('%', '%%')} to %I"
+    body = (
+        f"do $$\nbegin\n  execute format(\n    {literal(grant)},\n"
+        "    (select pg_catalog.pg_get_userbyid(relowner) from pg_catalog.pg_class "
+        f"where oid = {literal(place)}::regclass)\n  );\nend\n$$"
+    )
+    return Line(body, "whoever runs this owns the view; the table's owner may go on as before")
 
 
 def _by_column(table: Table) -> list[str]:
