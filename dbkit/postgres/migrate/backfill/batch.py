@@ -46,7 +46,10 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What a committed batch did. `restarted` says why the part begins again (the table was rewritten)."""
+    """What a committed batch did, and for how many seconds it may have held rows.
+
+    `restarted` says why the part begins again (the table was rewritten).
+    """
 
     size: int
     seconds: float
@@ -91,6 +94,7 @@ def run(connection: Connection, spec: BackfillSpec, part: Part, step: Step, gues
         if step.stop is not None and cur == guess:
             stop = step.stop
             seen = ranges.expected(part.leaf, cur, stop)
+        began = time.monotonic()  # from here on others may wait for its rows
         done = connection.execute(ranges.update(spec, part.leaf, cur, stop, step.share))
         pipeline.sync()
         rows = done.rowcount
