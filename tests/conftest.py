@@ -17,4 +17,6 @@ pytest_plugins = [
     "tests.fixtures.poolers",
     "tests.fixtures.daemons",
     "tests.fixtures.changes",
+    "tests.fixtures.change_scenes",
+    "tests.fixtures.disks",
 ]

@@ -14,7 +14,7 @@ import psycopg
 from psycopg import conninfo, errors, sql
 from psycopg.rows import DictRow, TupleRow, dict_row
 
-from dbkit.errors import DbkitError, Refused, Unreachable, UsageError
+from dbkit.errors import DbkitError, Refused, Stopped, Unreachable, UsageError
 from dbkit.secrets import redact
 from dbkit.settings import Target
 
@@ -171,12 +171,13 @@ def explain(error: psycopg.Error, what: str, *, hint: str | None = None) -> Dbki
         return Unreachable(what, why=why, hint=hint or "`dbkit doctor` lists missing rights, each with its GRANT")
     if lost(error):
         return Unreachable(what, why=why, hint=hint or "the connection was lost: run the same command again")
+    if isinstance(error, errors.DiskFull):
+        return Stopped(what, why=why, hint=hint or "the disk is full: free space and run the same command again")
     known = {
         "55P03": "a lock did not come free in time: `dbkit doctor` names who holds it",
         "57014": "the statement was cancelled: look for statement_timeout on the role or a person's pg_cancel_backend",
         "53300": "the server has no free connection: close some, or raise max_connections",
         "25006": "this is a standby or a read-only session: connect to the primary",
-        "53100": "the disk is full: free space and run the same command again",
     }
     return DbkitError(what, why=why, hint=hint or known.get(error.sqlstate or ""))
 

@@ -4,18 +4,14 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from contextlib import suppress
-from pathlib import Path
 
 import psycopg
 import pytest
 
-from dbkit.ephemeral.account import owner, unprivileged
 from dbkit.errors import DbkitError, Stopped
 from tests.fixtures.backfills import slow, users, written_twice
-from tests.fixtures.parts import missing
 
 FAST = {"batch_time": "5ms", "max_waiters": "off"}
 DRIVER = """
@@ -191,26 +187,6 @@ def test_a_server_that_goes_down_and_comes_back(own_server, database_on, how):
     filler.whole()
     assert filler.left() == 0
     assert written_twice(db) == []
-
-
-@pytest.fixture
-def small_disk():
-    """A file system of 24 MB that the server's account may write; only root can mount one."""
-    if os.geteuid() != 0:
-        missing("small disk", "mounting one needs root")
-    folder = Path(tempfile.mkdtemp(prefix="dbkit-disk-"))
-    folder.chmod(0o755)
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(folder)], capture_output=True, text=True
-    )
-    if mounted.returncode != 0:
-        missing("small disk", mounted.stderr.strip())
-    place = folder / "space"
-    place.mkdir()
-    os.chown(place, *owner(unprivileged()))
-    yield place, lambda: subprocess.run(["mount", "-o", "remount,size=200m", str(folder)], check=True)
-    subprocess.run(["umount", "-l", str(folder)], check=False)
-    folder.rmdir()
 
 
 def test_a_full_disk_stops_it_and_the_next_run_finishes(own_server, database_on, small_disk):

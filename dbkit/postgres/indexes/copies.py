@@ -87,6 +87,8 @@ def _build(connection: Connection, wanted: Wanted, relation: Relation, position:
         with connection.transaction():
             connection.execute(statement)
     except psycopg.Error as error:
+        if isinstance(error, psycopg.OperationalError):  # a full disk says nothing of the index
+            raise
         return Built(failure=State.CANNOT_BUILD, detail=error.diag.message_primary or str(error), hint=_hint(error))
     return Built()
 

@@ -21,10 +21,10 @@ _STOPPED: Final = {
     "40P01": "a transaction it waited for wanted a lock on the same table: run it again when traffic is low",
     "55P03": "a lock did not come free in time: run the same command again when the table is less busy",
     "25006": "this server has become a standby: connect to the primary and run the same command again",
+    "53100": "the disk is full: free space (what is built, its sort files, its WAL), then run the same command again",
     "53300": "the server has no free connection: close some, then run the same command again",
 }
 _BROKEN: Final = {
-    "53100": "the disk is full: free space (the index, its sort files and its WAL need it), then run it again",
     "53200": "the server ran out of memory: lower maintenance_work_mem or --jobs, then run it again",
     "54000": "a value is too long for this index: index md5(column) or left(column, n), use hash, "
     "or GIN for searching inside",

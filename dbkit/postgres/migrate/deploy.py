@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from dbkit.errors import Broken, DbkitError, Refused, Stopped, Unreachable
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Report
-from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
+from dbkit.postgres.connect import Connection, Server, connect, require_supported, server
+from dbkit.postgres.indexes import failure
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, deploy_report, due, gate, rollback_moves
 from dbkit.postgres.migrate.backfill import state
@@ -61,7 +62,10 @@ def expand(target: Target, environment: Environment, options: Options, progress:
         moves = due.before(connection, environment, options.change)
         applied = _carry_out("expand", connection, found, target, environment, moves, options, progress)
         if applied.error is None:
-            _watch(connection, environment, moves)
+            try:
+                _watch(connection, environment, moves)
+            except psycopg.Error as error:
+                return replace(applied, error=failure.of_build(error, "expand ran; beginning to watch the old shape"))
         return applied
 
 
@@ -172,10 +176,8 @@ def _run(
         if not seen:  # it never began
             raise
         return job.done, seen[0], error
-    except psycopg.OperationalError as error:
-        shown = explain(error, "the connection to the server was lost")
-        hint = "run the same command again: what is done stays done"
-        return job.done, seen[0] if seen else None, Stopped(shown.what, why=shown.why, hint=hint)
+    except psycopg.Error as error:  # of the connection that keeps account of the run
+        return job.done, seen[0] if seen else None, failure.of_build(error, "keeping account of the run")
     return job.done, record, None
 
 

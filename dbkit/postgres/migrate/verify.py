@@ -21,7 +21,8 @@ from dbkit.errors import Broken, DbkitError, Refused, Stopped
 from dbkit.job import Hooks, Log, Record, Tick, run
 from dbkit.model import Json
 from dbkit.postgres.catalog import quoted
-from dbkit.postgres.connect import Connection, connect, explain, fetch
+from dbkit.postgres.connect import Connection, connect, fetch
+from dbkit.postgres.indexes import failure
 from dbkit.postgres.indexes.watch import Limits, Running, Watch
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate.backfill import state, tables, text
@@ -103,9 +104,8 @@ def verify(
             if not seen:
                 raise
             error = raised
-        except psycopg.OperationalError as raised:
-            shown = explain(raised, "the connection to the server was lost")
-            error = Stopped(shown.what, why=shown.why, hint="run the same command again")
+        except psycopg.Error as raised:  # of the connection that keeps account of the run
+            error = failure.of_build(raised, "keeping account of the run")
         return Verified(tuple(job.verdicts), version, seen[0].id if seen else None, error)
 
 
@@ -265,7 +265,7 @@ def _settled(future: Future[None], running: Running, verdict: Verdict) -> bool:
             hint="nothing was changed; run the same command again, with more --max-wait or --deadline if it needs them",
         )
     if isinstance(error, psycopg.Error):
-        raise explain(error, f"VALIDATE on {running.object} failed")
+        raise failure.of_build(error, f"VALIDATE on {running.object}")
     if isinstance(error, DbkitError):
         raise error
     raise Broken(f"VALIDATE on {running.object} failed: {error}") from error

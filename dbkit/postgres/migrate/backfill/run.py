@@ -13,7 +13,8 @@ from dbkit.exhibits import Table
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Fix, Json, Passed, Report, Severity, TargetInfo
 from dbkit.postgres.catalog import quoted
-from dbkit.postgres.connect import Connection, Server, connect, explain, require_supported, server
+from dbkit.postgres.connect import Connection, Server, connect, require_supported, server
+from dbkit.postgres.indexes import failure
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate.backfill import state
 from dbkit.postgres.migrate.backfill.job import BackfillJob, Knobs
@@ -67,9 +68,8 @@ def fill(
             error = raised
             if isinstance(raised, Unreachable) and job.shared.batches:  # exit 3 would say that nothing was changed
                 error = Stopped(raised.what, why=raised.why, hint=raised.hint)
-        except psycopg.OperationalError as raised:
-            shown = explain(raised, "the connection to the server was lost")
-            error = Stopped(shown.what, why=shown.why, hint="run the same command again: what was committed stays")
+        except psycopg.Error as raised:  # of the connection that keeps account of the run
+            error = failure.of_build(raised, "keeping account of the run")
         if error is None and job.left and job.left.differing:
             error = Stopped(
                 f"{job.left.differing} rows are pending again",

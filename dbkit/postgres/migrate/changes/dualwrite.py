@@ -74,6 +74,19 @@ class Pair:
 
     def install(self) -> tuple[Line, ...]:
         """Functions, triggers and the check. The last lock they need is the one ADD COLUMN has taken already."""
+        check = Line(
+            f"alter table {self.sql}\n  drop constraint if exists {quote(self.tie)},\n"
+            f"  add constraint {quote(self.tie)} check ({self.condition}) not valid",
+            "refuses a write that would leave the two apart; once validated, it proves that every row agrees",
+        )
+        return (*self.triggers(), check)
+
+    def triggers(self) -> tuple[Line, ...]:
+        """Functions and triggers alone: made over those of the other direction they turn it, and the check stands.
+
+        The direction matters where a default hides whether a writer gave a value: a new column has none, so that a
+        value in it was given, and it wins.
+        """
         lines: list[Line] = []
         if self.backward:
             lines.append(
@@ -98,13 +111,6 @@ class Pair:
             Line(
                 f"alter table {self.sql}\n  " + ",\n  ".join(always),
                 "also for logical replication and for sessions with session_replication_role = replica",
-            )
-        )
-        lines.append(
-            Line(
-                f"alter table {self.sql}\n  drop constraint if exists {quote(self.tie)},\n"
-                f"  add constraint {quote(self.tie)} check ({self.condition}) not valid",
-                "refuses a write that would leave the two apart; once validated, it proves that every row agrees",
             )
         )
         return tuple(lines)

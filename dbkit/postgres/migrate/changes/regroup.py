@@ -125,13 +125,14 @@ def _design(
         if table.column(n).not_null
     ]
     last += [Line(f"{on}alter column {quote(n)} set default {d}") for n in old if (d := table.column(n).default)]
+    last += pair.triggers()  # the defaults are the old columns' again: a value in a new one was given, and wins
     undo_contract = [
         transaction(lock, Line(on + ", ".join(add_old)), *back.install(), *restored.beside),
         *restored.online,
         Block((back.fill_at_once(),), outside=True),
         Block((back.validate(),), outside=True),
         *restored.proofs,
-        *([transaction(*last)] if last else []),
+        transaction(*last),
     ]
     return Design(
         id=f"{table.name}-{'-'.join(old)}-{'-'.join(new)}",

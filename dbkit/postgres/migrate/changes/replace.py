@@ -135,16 +135,16 @@ def _undo_contract(pair: Pair, table: Table, column: Column, new: str) -> tuple[
         last.append(Line(f"{target} set default {column.default}"))
     if column.sequence:
         last.append(Line(f"alter sequence {column.sequence} owned by {pair.sql}.{quote(column.name)}"))
-    blocks = [
+    # The default is the old column's again: from here on a value in the new one was given, and wins.
+    last += pair.triggers()
+    return (
         first,
         *copied.online,
         Block((back.fill_at_once(),), outside=True),
         Block((back.validate(),), outside=True),
         *copied.proofs,
-    ]
-    if last:
-        blocks.append(transaction(*last))
-    return tuple(blocks)
+        transaction(*last),
+    )
 
 
 def _lock(table: str, others: list[str]) -> Line:

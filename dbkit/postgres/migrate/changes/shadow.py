@@ -52,7 +52,7 @@ def design(
         old=(),
         new=(),
         expand=tuple(expand),
-        undo_expand=tuple(swap.undo(p) for p in reversed(parts)),
+        undo_expand=(*swap.undo_keys(parts), *(swap.undo(p) for p in reversed(parts))),
         contract=swap.contract(connection, parts, {table.oid: {column.name: default}}),
         undo_contract=_undo_contract(connection, back, expand) if back else (),
         fills=tuple(p.pair.fill() for p in parts),

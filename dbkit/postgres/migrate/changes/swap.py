@@ -113,6 +113,16 @@ def undo(part: Part) -> Block:
     )  # fmt: skip
 
 
+def undo_keys(parts: Sequence[Part]) -> list[Block]:
+    """The foreign keys of the shadows taken away, which a contract that did not reach its swap has left."""
+    why = "made by contract, and left where it was cut off"
+    return [
+        transaction(Line(f"alter table {p.table.sql} drop constraint if exists {quote(shorten(key.name, 'new'))}", why))
+        for p in parts
+        for key in _foreign(p, parts)
+    ]
+
+
 def contract(
     connection: Connection, parts: Sequence[Part], defaults: Mapping[int, Mapping[str, str | None]]
 ) -> tuple[Block, ...]:
