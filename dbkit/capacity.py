@@ -57,3 +57,12 @@ class ServerFacts:
     def answers(self, host: str, port: int) -> bool:
         """Whether a pooler that calls host and port calls this server."""
         return not self.addresses or (host, port) in self.addresses
+
+
+@dataclass(frozen=True, slots=True)
+class PoolShare:
+    """How many connections the pools of the same run may open on one server."""
+
+    connections: int
+    words: str
+    """Which pools, and of which file."""

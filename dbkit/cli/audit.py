@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,6 +140,7 @@ def audit(
     machine = audit_files.Machine(memory, cpus, storage, managed, wanted_settings, upgrade_to, baseline)
     flags = audit_live.Flags(policy, Selection.of_flags(select, ignore), file, fix, machine)
     called = [*(names or ()), *(target or ())]
+    audit_files.check_hba(pg_hba, pg_conf)
     offline = pg_conf is not None or bool(pgbouncer_ini)
     chosen = audit_live.chosen(called, dsn, held) if called or dsn or not offline else ()
     poolers = [one for one in chosen if one.engine == "pgbouncer"]
@@ -146,8 +148,10 @@ def audit(
     if fix is not None:
         audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + len(alone))
     databases = [one for one in chosen if one.engine == "postgres"]
-    looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
     wishes = audit_poolers.PoolerFlags(flags.selection, connections, reload_check, pgbouncer_version, ini, managed)
+    machine = replace(machine, pools=audit_poolers.share(alone, wishes, held, policy) if databases or pg_conf else None)
+    flags = replace(flags, machine=machine)
+    looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
     if poolers or alone:
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
     elif reload_check or connections or pgbouncer_version:
@@ -159,10 +163,6 @@ def audit(
         flags.selection.validate()
         server = databases[0] if len(databases) == 1 else None
         looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, server, pg_hba))
-    elif pg_hba is not None:
-        raise UsageError(
-            "--pg-hba belongs to a postgresql.conf", hint="name that too: --pg-conf FILE (it says whether ssl is on)"
-        )
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]
     if len(failed) == len(results) == 1:

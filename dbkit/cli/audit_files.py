@@ -12,6 +12,7 @@ from dbkit.errors import DbkitError, UsageError
 from dbkit.model import TargetInfo
 
 if TYPE_CHECKING:
+    from dbkit.capacity import PoolShare
     from dbkit.model import Finding
     from dbkit.policy import Policy
     from dbkit.postgres.settings.drift import Baseline
@@ -34,6 +35,8 @@ class Machine:
     settings: Path | None = None
     upgrade_to: str | None = None
     baseline: Path | None = None
+    pools: PoolShare | None = None
+    """What the pools of the same run may open on the server."""
 
     def earlier(self) -> Baseline | None:
         """The report of --baseline, for what has changed since. Raises UsageError when it is none."""
@@ -71,6 +74,14 @@ class Machine:
         return Size(given, self.cpus if self.cpus is not None else cpus, self.storage or storage)
 
 
+def check_hba(hba: Path | None, conf: Path | None) -> None:
+    """Raise UsageError when a pg_hba.conf is named without its postgresql.conf."""
+    if hba is not None and conf is None:
+        raise UsageError(
+            "--pg-hba belongs to a postgresql.conf", hint="name that too: --pg-conf FILE (it says whether ssl is on)"
+        )
+
+
 def postgres_conf(
     file: Path,
     version: str | None,
@@ -92,7 +103,7 @@ def postgres_conf(
     scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed, hba=hba)
 
     earlier = machine.earlier()
-    held = replace(scene, earlier=earlier.of_file(scene.name) if earlier else None)
+    held = replace(scene, earlier=earlier.of_file(scene.name) if earlier else None, pools=machine.pools)
 
     def look() -> Looked:
         answer = offline.audit(_with_server(held, beside), policy, selection)

@@ -64,6 +64,7 @@ def postgres(held: Settings, one: Target, flags: Flags, peers: Sequence[Target] 
         managed=flags.machine.managed,
         upgrade_to=flags.machine.later(),
         baseline=flags.machine.earlier(),
+        pools=flags.machine.pools,
         peers=[peer for peer in peers if peer.name != one.name],
     )
 

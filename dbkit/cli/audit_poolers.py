@@ -13,7 +13,7 @@ from dbkit.errors import DbkitError, UsageError
 from dbkit.model import TargetInfo
 
 if TYPE_CHECKING:
-    from dbkit.capacity import ServerFacts
+    from dbkit.capacity import PoolShare, ServerFacts
     from dbkit.model import Finding, Report
     from dbkit.pgbouncer.audit import Answer, Question
     from dbkit.policy import Policy
@@ -72,6 +72,28 @@ def together(results: Sequence[Looked | DbkitError], flags: PoolerFlags, policy:
     from dbkit.pgbouncer import fleet
 
     return fleet.judge(members, _question(flags, policy, None, None))
+
+
+def share(files: Sequence[Path], flags: PoolerFlags, held: Settings, policy: str | None) -> PoolShare | None:
+    """What the pools of a pgbouncer.ini may open on its fullest server, for the memory sum; None when not known.
+
+    It is known for one file whose pools all have a limit.
+    """
+    from dbkit.capacity import PoolShare
+    from dbkit.pgbouncer import audit as engine
+    from dbkit.pgbouncer import demand
+    from dbkit.pgbouncer.ini import parameters
+
+    if len(files) != 1:
+        return None
+    version = parameters.version(flags.version or NEWEST)
+    question = _question(flags, targets.policy_of(held, None, policy), None, None)
+    found = demand.demands(engine.scene_of_file(files[0], version, question))
+    bounded = [one for one in found if one.bounded and one.pooled]
+    if not bounded:
+        return None
+    most = max(bounded, key=lambda one: one.pooled)
+    return PoolShare(most.pooled, f"the pools of {files[0].name} on {most.place}")
 
 
 def pgbouncer_ini(file: Path, flags: PoolerFlags, policy: Policy, servers: Sequence[ServerFacts]) -> Look:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from dbkit.capacity import PoolShare
 from dbkit.model import Finding, Report, TargetInfo, merge
 from dbkit.plan import Plan
 from dbkit.policy import Policy
@@ -44,12 +45,14 @@ class Question:
     """The major version an upgrade is planned to."""
     baseline: Baseline | None = None
     """An earlier report, for what has changed since."""
+    pools: PoolShare | None = None
+    """What the pools of the same run may open on the server."""
 
     def view(self) -> live.View:
         """What the settings are held against."""
         nodes = (*self.replicas, *self.peers)
         wanted = self.settings or documents.load()
-        return live.View(self.size, wanted, self.managed, nodes, self.upgrade_to, self.baseline)
+        return live.View(self.size, wanted, self.managed, nodes, self.upgrade_to, self.baseline, self.pools)
 
 
 @dataclass(frozen=True, slots=True)

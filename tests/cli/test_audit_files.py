@@ -285,3 +285,17 @@ def test_the_pg_hba_conf_beside_a_file_is_judged_with_its_lines(tmp_path):
     report, _ = audit(conf, "--select", "pg.hba", "--pg-hba", str(other))
     assert "never lets anybody in" in report["findings"][0]["message"]
     assert dbkit("audit", "--pg-hba", str(other)).returncode == 2
+
+
+def test_the_busy_moment_counts_the_pools_of_the_same_run(tmp_path):
+    conf, ini = tmp_path / "postgresql.conf", tmp_path / "pgbouncer.ini"
+    conf.write_text("shared_buffers = 4GB\nwork_mem = 64MB\nmax_connections = 200\n")
+    ini.write_text(
+        "[databases]\napp = host=db user=app\n[pgbouncer]\nlisten_addr = 127.0.0.1\nauth_type = scram-sha-256\n"
+        "auth_file = users.txt\ndefault_pool_size = 30\nmax_db_connections = 30\n"
+    )
+    alone = audit(conf, *TIER, "--select", "pg.memory-overcommit")[0]["findings"][0]
+    assert "100 active x 64MB work_mem: 50 % of max_connections, for no pool is known" in alone["message"]
+    both = audit(conf, *TIER, "--select", "pg.memory-overcommit", "--pgbouncer-ini", str(ini))[0]["findings"][0]
+    assert "30 connections x 64MB work_mem: the pools of pgbouncer.ini on db:5432" in both["message"]
+    assert both["data"]["likely_bytes"] < alone["data"]["likely_bytes"]

@@ -25,7 +25,8 @@ def exhibits(scene: Scene) -> tuple[Exhibit, ...]:
                 f"Settings of {scene.name} beside the policy",
                 ("setting", "is", "wanted", "verdict", "set in", "origin"),
                 rows,
-                note=f"PostgreSQL {scene.major}; machine: {scene.size.words}. `!`: the policy does not accept it.",
+                note=f"PostgreSQL {scene.major}; machine: {scene.size.words}. `!`: the policy does not accept it; "
+                "accepted: not what it wants, and will do.",
             )
         )
     try:
@@ -72,5 +73,6 @@ def _rows(scene: Scene) -> list[tuple[str, ...]]:
             text = written(held.parameter, want or "")
             if difference and difference.accepted != text:
                 text = f"{text} ({difference.accepted})"
-            rows.append((name, shown, text, f"! {wish.severity.value}" if difference else "as wanted", where, origin))
+            good = "good" if written(held.parameter, want or "") == held.shown else "accepted"
+            rows.append((name, shown, text, f"! {wish.severity.value}" if difference else good, where, origin))
     return rows

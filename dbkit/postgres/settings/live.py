@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from dbkit.capacity import PoolShare
 from dbkit.errors import DbkitError
 from dbkit.model import Finding, Report, Skipped
 from dbkit.plan import Plan
@@ -28,6 +29,7 @@ class View:
     nodes: Sequence[Target] = ()
     upgrade_to: int | None = None
     baseline: Baseline | None = None
+    pools: PoolShare | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def judge(connection: Connection, target: Target, view: View, policy: Policy, se
     others, lost = _others(target, view)
     scene = observe.scene_of(connection, found, target.name, view.size, view.wanted, view.managed)
     earlier = view.baseline.of_server(scene.name) if view.baseline else None
-    scene = replace(scene, others=others, upgrade_to=view.upgrade_to, earlier=earlier)
+    scene = replace(scene, others=others, upgrade_to=view.upgrade_to, earlier=earlier, pools=view.pools)
     judged = audit.judge(scene, policy, selection)
     report = replace(
         judged.report,

@@ -67,13 +67,21 @@ def worst(scene: Scene) -> Sum:
 
 
 def likely(scene: Scene, active_percent: float) -> Sum:
-    """A busy moment: some of the connections run one sort each, half of the autovacuum workers are at work."""
-    work = scene.bytes("work_mem")
-    active = max(1, round(scene.number("max_connections") * active_percent / 100))
+    """A busy moment: the connections of the pools, where they are known, else some of max_connections, run a sort each.
+
+    Half of the autovacuum workers are at work.
+    """
+    work, most = scene.bytes("work_mem"), scene.number("max_connections")
     shared, backends, vacuum = _fixed(scene)
+    if scene.pools is not None:
+        active = max(1, round(min(most, scene.pools.connections)))
+        how = f"{active} connections x {_size(work)} work_mem: {scene.pools.words}"
+        backends = Part(backends.label, f"{active} x 10 MB", active * PER_CONNECTION)
+    else:
+        active = max(1, round(most * active_percent / 100))
+        how = f"{active} active x {_size(work)} work_mem: {active_percent:g} % of max_connections, for no pool is known"
     half = Part(vacuum.label, f"half of {vacuum.product}", vacuum.bytes / 2)
-    sorts = Part("sorts", f"{active} active x {_size(work)} work_mem", active * work)
-    return Sum((shared, backends, half, sorts))
+    return Sum((shared, backends, half, Part("sorts", how, active * work)))
 
 
 def safe_work_mem(scene: Scene) -> float | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from dbkit.capacity import PoolShare
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.conf.values import Parameter, in_bytes, is_memory, written
@@ -99,6 +100,8 @@ class Scene:
     facts: Mapping[str, Sequence[Row] | str] = field(default_factory=dict[str, Sequence[Row] | str])
     """Rows by fact, or the reason why they cannot be seen."""
     user: str = ""
+    pools: PoolShare | None = None
+    """What the pools of the same run may open on it."""
     upgrade_to: int | None = None
     managed: str | None = None
     """aws, azure or gcp."""

@@ -19,12 +19,14 @@ from dbkit.postgres.settings.rules import (
     security,
     state,
     timeouts,
+    upgrade,
     vacuum,
 )
 from dbkit.rules import Rule
 
 SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *files.RULES,
+    *upgrade.RULES,
     *state.RULES,
     *drift.RULES,
     *policy.RULES,

@@ -55,8 +55,12 @@ def refused(scene: Scene) -> Verdicts:
                     location=Location(row["sourcefile"], row["sourceline"]) if row["sourcefile"] else None,
                 )
         return
+    said: set[tuple[str, int, str]] = set()
     for conf in (scene.conf, *scene.repaired):
         for problem in (*conf.problems, *conf.further):
+            if (problem.file, problem.line, problem.message) in said:
+                continue
+            said.add((problem.file, problem.line, problem.message))
             message, edits = repair.advice(conf, problem, scene.wanted.not_settings)
             yield Verdict(
                 message,
@@ -95,7 +99,7 @@ def will_not_start(scene: Scene) -> Verdicts:
     See: each case was run on PostgreSQL 15 and 18.
     """
     for name, message in start.failures(scene):
-        yield Verdict(f"{message}; otherwise the server does not start", name, location=_where(scene, name), key=name)
+        yield Verdict(f"{message}; otherwise the server does not start", name, location=where(scene, name), key=name)
 
 
 @setting_rule(
@@ -262,38 +266,8 @@ def custom_unowned(scene: Scene) -> Verdicts:
         )
 
 
-@setting_rule(
-    "conf-upgrade-breaks",
-    Severity.ERROR,
-    CATEGORY,
-    ok="The file starts the newer version as well",
-    bad="""
-    # audit: --pg-version 15 --upgrade-to 18
-    old_snapshot_threshold = -1
-    """,
-    good="""
-    # audit: --pg-version 15 --upgrade-to 18
-    work_mem = 9MB
-    """,
-)
-def upgrade_breaks(scene: Scene) -> Verdicts:
-    """A line that this version takes keeps the version you upgrade to from starting.
-
-    Why: pg_upgrade copies no configuration; the old file is put in place, and the new server does not start.
-
-    Fix: take the line out before the upgrade, or write what replaces it.
-
-    Not reported when: no --upgrade-to is given.
-
-    See: names and values of 14 to 18 as the servers list them (`dbkit/postgres/conf/parameters`).
-    """
-    if scene.upgrade_to is None:
-        return
-    for name, message in start.upgrade(scene, scene.upgrade_to):
-        yield Verdict(message, name, location=_where(scene, name), key=name)
-
-
-def _where(scene: Scene, name: str) -> Location | None:
+def where(scene: Scene, name: str) -> Location | None:
+    """The line that sets a name, or the file."""
     if scene.conf is not None:
         setting = scene.conf.effective.get(name.lower())
         return Location(setting.file, setting.line) if setting else Location(scene.conf.path)
@@ -301,4 +275,4 @@ def _where(scene: Scene, name: str) -> Location | None:
     return Location(held.file, held.line) if held and held.file else None
 
 
-RULES = (refused, will_not_start, dead_line, old_name, custom_unowned, upgrade_breaks)
+RULES = (refused, will_not_start, dead_line, old_name, custom_unowned)

@@ -54,8 +54,9 @@ def overcommit(scene: Scene, limits: OvercommitLimits) -> Verdicts:
     Fix: lower work_mem to the value that the sum leaves (a role that needs more can have it: `alter role report set
     work_mem = ...`), or have fewer connections behind a pooler.
 
-    Not reported when: the worst case fits the memory. An error when already a busy moment does not: half of the
-    connections (`active_percent`) with one sort each, half of the autovacuum workers.
+    Not reported when: the worst case fits the memory. An error when already a busy moment does not: the connections of
+    the pools (with --pgbouncer-ini in the same run), else half of max_connections (`active_percent`), with one sort
+    each, and half of the autovacuum workers.
 
     See: the sum is part of the finding. S2 5.2 counts 10 MB for a connection. S0's and S4's 256MB are judged here.
     """
