@@ -14,6 +14,8 @@ from typing import Final
 
 CALM: Final = 8
 """Batches after a failure in which the size grows by a tenth only."""
+SHRINK: Final = 0.7
+"""A batch that took long may only have lost the processor for a moment: it is made smaller by steps."""
 EASED: Final = 1.02
 SHORTEST: Final = 0.01
 """Seconds; under this the work around a batch costs more than the batch."""
@@ -49,7 +51,7 @@ class Pace:
         if ideal < 2.0:
             self._starting = False
         # A batch cut short by the end of its range says nothing about larger ones: never grow past what was tried.
-        self._set(min(max(size, self.size if ideal < 1 else size) * min(max(ideal, 0.5), most), self.largest))
+        self._set(min(max(size, self.size if ideal < 1 else size) * min(max(ideal, SHRINK), most), self.largest))
 
     def lost(self) -> None:
         """A batch gave up on a lock, its time, or a deadlock."""
