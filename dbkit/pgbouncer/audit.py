@@ -154,13 +154,25 @@ def file_data(ini: IniFile) -> dict[str, Json]:
         "version": str(ini.version),
         "loads": ini.loads,
         "entries": ini.entries,
-        "errors": [{"file": p.file, "line": p.named, "message": p.message, "at": p.line or None} for p in ini.problems],
+        "errors": [
+            {"file": p.file, "line": _said_at(ini, n), "message": p.message, "at": p.line or None}
+            for n, p in enumerate(ini.problems)
+        ],
         "settings": settings,
         "databases": {name: dict(row) for name, row in listed.items()},
         "fallback": dict(ini.shown(fallback)) if fallback and ini.loads else None,
         "users": {u.name: {"pool_mode": u.pool_mode, **ini.shown_user(u)} for u in ini.users},
         "peers": sorted(p.id for p in ini.peers),
     }
+
+
+def _said_at(ini: IniFile, position: int) -> int | None:
+    """The line that the log names for a mistake; a key that is unknown is named with it in the message behind."""
+    problem = ini.problems[position]
+    behind = ini.problems[position + 1 : position + 2]
+    if problem.named is None and behind and problem.message.startswith("unknown parameter"):
+        return behind[0].named
+    return problem.named
 
 
 def _value(name: str, value: str) -> str:

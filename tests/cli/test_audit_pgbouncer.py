@@ -144,7 +144,11 @@ def test_a_file_that_does_not_load_is_the_only_thing_said(ini):
     assert "write 1 or 0" in report["findings"][0]["message"]
     assert "did you mean log_pooler_errors?" in report["findings"][1]["message"]
     assert not report["files"][0]["loads"]
-    assert [e["line"] for e in report["files"][0]["errors"]] == [2]
+    assert [(e["line"], e["at"]) for e in report["files"][0]["errors"]] == [(2, 2)]
+    late = found("--pgbouncer-ini", ini("[pgbouncer]\nlog_pool_errors = 1\n\n\nverbose = 1\n"))
+    # The log counts on over the blank lines; the finding stands where the entry does.
+    assert [(e["line"], e["at"]) for e in late["files"][0]["errors"]] == [(4, 2), (4, 2)]
+    assert late["findings"][0]["location"]["line"] == 2
     assert any("does not load" in s["reason"] for s in report["skipped"])
 
 
