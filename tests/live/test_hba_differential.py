@@ -2,6 +2,8 @@
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from dbkit.ephemeral import Unavailable
 from dbkit.ephemeral.postgres import start_postgres
@@ -195,3 +197,18 @@ def test_every_line_is_read_as_the_server_reads_it(pg_major):
 def test_a_file_without_a_line_does_not_load(text, tmp_path):
     (tmp_path / "pg_hba.conf").write_text(text)
     assert not read_file(tmp_path / "pg_hba.conf", 18).loads
+
+
+WORDS = st.sampled_from(
+    ["host", "local", "all", "10.0.0.0/8", '"a', "@x", "/(", "md5", ",", "#", "\\", "::1/300", "a=b", "\n", "include"]
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@given(st.binary(max_size=200) | st.lists(WORDS, max_size=20).map(lambda held: " ".join(held).encode()))
+def test_any_bytes_are_read(tmp_path, content):
+    file = tmp_path / "pg_hba.conf"
+    file.write_bytes(content)
+    for rule in read_file(file, 18).rules:
+        assert rule.error or rule.method
+        assert 1 <= rule.line <= content.count(b"\n") + 1
