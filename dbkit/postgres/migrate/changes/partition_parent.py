@@ -220,11 +220,18 @@ def _partition(plan: Plan, name: str, bounds: str) -> list[Line]:
 
 
 def _owners(plan: Plan) -> list[Line]:
-    owner = f"owner to {plan.table.owner}"
-    schema = plan.table.schema
-    names = [plan.parent, *(name for name, _, _ in plan.partitions), plan.rest]
-    tables = [Line(f"alter table {quoted(schema, name)} {owner}") for name in names]
-    return [*tables, Line(f"alter function {plan.function}(integer) {owner}")]
+    """All of it belongs to whoever owns the table there: roles are called otherwise in another environment."""
+    parent = literal(plan.parent_sql)
+    function = literal(f"alter function {plan.function}(integer) owner to %I".replace("%", "%%").replace("%%I", "%I"))
+    body = (
+        "do $$\ndeclare\n  owner name;\n  made regclass;\nbegin\n"
+        "  select pg_get_userbyid(relowner)\n  into owner\n  from pg_catalog.pg_class\n"
+        f"  where oid = {literal(plan.table.sql)}::regclass;\n"
+        f"  for made in select relid from pg_partition_tree({parent}) loop\n"
+        "    execute format('alter table %s owner to %I', made, owner);\n  end loop;\n"
+        f"  execute format({function}, owner);\nend\n$$"
+    )
+    return [Line(body, f"it all belongs to the owner of {plan.table.name}")]
 
 
 def _function(plan: Plan) -> str:
