@@ -25,9 +25,8 @@ WIDE = [c for c in CASES if HOW != "sample" or c.name in SAMPLE]
 def each_step(scene, fault, monkeypatch, chance):
     """Cells at random statements of each step; those a fault did not reach in time prove nothing and are drawn again."""
     for (what, before), most in scene.lengths.items():
-        numbers = (
-            [chance.randint(2, most)] if HOW == "sample" else range(2 + chance.randrange(int(HOW)), most, int(HOW))
-        )
+        stride = 1 if HOW == "all" else int(HOW) if HOW != "sample" else most
+        numbers = [chance.randint(2, most)] if HOW == "sample" else range(2 + chance.randrange(stride), most, stride)
         for number in numbers:
             try:
                 disturbed(scene, what, before, fault, number, monkeypatch)

@@ -56,6 +56,21 @@ def test_rows_that_do_not_fit_are_counted(wide):
     ]
 
 
+def test_a_contract_that_comes_again_reads_no_table_under_its_lock(place):
+    place.run("create table t (id int primary key, a text not null default 'v'); insert into t select 1")
+    place.change = place.new("rename-column", "t.a", "b")
+    place.done("expand")
+    place.fill(place.change)
+    place.done("contract")
+    place.done("rollback", place.change)
+    with place.db.connect() as connection:
+        told: list[str] = []
+        connection.add_notice_handler(lambda notice: told.append(notice.message_primary or ""))
+        connection.execute("set client_min_messages = debug1")
+        connection.execute("alter table t alter b set not null")
+    assert any("sufficient to prove" in line for line in told), told
+
+
 # (old, new, values that fit, values that do not); None for the latter: the way back cannot be asked about
 FITS = [
     ("int", "bigint", ["1", "null", "-2147483648"], ["2147483648"]),

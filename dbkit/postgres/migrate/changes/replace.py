@@ -120,7 +120,8 @@ def _contract(
 
 def _undo_contract(pair: Pair, table: Table, column: Column, new: str) -> tuple[Block, ...]:
     """Back to two columns: the old one is made again and filled from the new one, which is right by now."""
-    back = pair.reverse(_old_required(column))
+    # Both must not be null: the tie proves it of the old column now, and of the new one when contract comes again.
+    back = pair.reverse((*_old_required(column), *pair.required))
     copied = copies.originals(table, {column.name: new})
     collate = f" collate {column.collation}" if column.collation else ""
     add = Line(f"alter table {pair.sql} add column if not exists {quote(column.name)} {column.type}{collate}")
