@@ -98,7 +98,11 @@ def read_baseline(file: Path) -> Any:
         data: Any = json.loads(file.read_text(encoding="utf-8"))
         [f["fingerprint"] for f in data["findings"]]
     except OSError as error:
-        raise UsageError(f"cannot read the baseline {file}", why=error.strerror) from None
+        raise UsageError(
+            f"cannot read the baseline {file}",
+            why=error.strerror,
+            hint="an earlier report, written by `-o report.json`",
+        ) from None
     except (ValueError, KeyError, TypeError):
         raise UsageError(
             f"{file} is not a baseline", hint="a baseline is a JSON report: `dbkit audit --format json > baseline.json`"

@@ -169,7 +169,7 @@ def test_a_policy_is_refused_at_its_line_before_anything_is_asked(text, words, t
         (("here", "other", "--fix", "f.json"), 2, "one database"),
         (("--dsn", "mysql://u@h/d"), 2, "no engine answers"),
         (("--dsn", GONE, "--ignore", "pg.index-invald"), 2, "did you mean pg.index-invalid"),
-        (("--dsn", GONE, "--baseline", "none.json"), 3, "cannot connect"),
+        (("--dsn", GONE, "--baseline", "none.json"), 2, "cannot read the baseline"),
         (("--dsn", GONE), 3, "check host and port"),
     ],
 )
