@@ -105,8 +105,10 @@ _FLOAT: Final = re.compile(
 def parse_int(value: str, parameter: Parameter) -> int:
     """An integer in the base unit; octal and hexadecimal are accepted, fractions are rounded half to even."""
     number, rest = _leading_integer(value)
-    if number is None or rest[:1] in (".", "e", "E") or not -(2**63) <= number < 2**63:
+    if rest[:1] in (".", "e", "E") or (number is not None and not -(2**63) <= number < 2**63):
         number, rest = _leading_float(value, parameter)
+    if number is None:  # " .5" and "-.0" too: strtol found no number, and what follows is no point
+        raise InvalidValue(_invalid(parameter, value))
     scaled = _scale(number, rest, parameter, value)
     rounded = float(_rint(scaled))
     if rounded > INT_MAX or rounded < INT_MIN:

@@ -222,6 +222,14 @@ def test_any_value_has_a_canonical_form_or_a_reason(name, value):
         assert parameter.minimum <= int(shown) <= parameter.maximum
 
 
+@pytest.mark.parametrize("value", ["-.0", "+.5", " .5", "-", "e3", ""])
+def test_a_point_without_digits_before_it_is_a_number_only_at_the_very_start(value):
+    """strtol finds no number, and parse_int turns to strtod only where strtol stopped at a point."""
+    assert canonical(parameters.load(18)["extra_float_digits"], ".5") == "0"
+    with pytest.raises(InvalidValue):
+        canonical(parameters.load(18)["extra_float_digits"], value)
+
+
 @pytest.mark.parametrize("major", parameters.VERSIONS)
 def test_every_default_is_a_value_the_version_takes(major):
     for parameter in parameters.load(major).values():
