@@ -317,9 +317,9 @@ def numbers(enum: str) -> dict[str, int]:
 
 def long_identifiers(sql: str) -> list[str]:
     """Names in a text that PostgreSQL would cut to 63 bytes, in order."""
-    if len(sql) < 64:
-        return []
     raw = sql.encode("utf-8")
+    if len(raw) < 64:
+        return []
     found: list[str] = []
     try:
         tokens = postgast.scan(sql).tokens

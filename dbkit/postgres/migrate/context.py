@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dbkit.model import Evidence, Json, Severity
-from dbkit.postgres.ddl import Statement
+from dbkit.postgres.ddl import Statement, numbers
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.locks import Locks, Mode
 from dbkit.postgres.migrate.names import Name
@@ -17,6 +17,7 @@ from dbkit.postgres.migrate.types import SqlType, TypeChange
 
 OLDEST: Final = 11
 NEWEST: Final = 18
+_FOREIGN: Final = numbers("ObjectType")["OBJECT_FOREIGN_TABLE"]
 
 BOOKKEEPING: Final = frozenset(
     "alembic_version django_migrations schema_migrations schema_version flyway_schema_history changes goose_db_version"
@@ -131,6 +132,14 @@ class Context:
             return True
         node = self.statement.node.alter_table_stmt
         return node.relation.inh and not node.missing_ok  # ONLY and IF EXISTS are not written anew
+
+    def foreign(self, table: Name) -> bool:
+        """Whether the table is a foreign one: its rows lie elsewhere, so nothing is rewritten, scanned or built."""
+        found = self.schema.table(table)
+        if found is not None and found.kind == "foreign table":
+            return True
+        kind = self.statement.kind
+        return kind == "alter_table_stmt" and self.statement.node.alter_table_stmt.objtype == _FOREIGN
 
     def partitioned(self, table: Name) -> bool:
         """Whether the table is known to be partitioned."""

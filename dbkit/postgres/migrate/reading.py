@@ -8,7 +8,7 @@ from typing import Any, Final
 from dbkit.postgres.ddl import Statement, numbers
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import expressions, reading_data, reading_objects
-from dbkit.postgres.migrate.names import Name, of_object, of_range
+from dbkit.postgres.migrate.names import Name, of_object, of_range, of_strings
 from dbkit.postgres.migrate.reading_options import switched_on
 from dbkit.postgres.migrate.reading_tables import (
     OBJECTS,
@@ -16,7 +16,6 @@ from dbkit.postgres.migrate.reading_tables import (
     create_table,
 )
 
-_CASCADE: Final = numbers("DropBehavior")["DROP_CASCADE"]
 _REINDEX: Final = {
     number: name.removeprefix("REINDEX_OBJECT_").lower() for name, number in numbers("ReindexObjectType").items()
 }
@@ -73,9 +72,14 @@ def _drop(n: Any, d: str) -> list[a.Action]:
             names.append(Name("", parts[-1]))
     elif kind in ("schema", "extension", "publication"):
         names = [Name("", o.string.sval) for o in n.objects]
+    elif kind == "cast":
+        sides = ([of_strings(t.type_name.names).name for t in o.list.items] for o in n.objects)
+        names = [Name("", " as ".join(pair)) for pair in sides]
+    elif kind in ("opclass", "opfamily"):
+        names = [Name("", o.list.items[-1].string.sval) for o in n.objects]
     else:
         names = [of_object(o, d) for o in n.objects]
-    return [a.Drop(kind, tuple(names), on, n.behavior == _CASCADE, n.concurrent, n.missing_ok)]
+    return [a.Drop(kind, tuple(names), on, n.behavior == reading_objects.DROP_CASCADE, n.concurrent, n.missing_ok)]
 
 
 def _rename(n: Any, d: str) -> list[a.Action]:
@@ -139,7 +143,7 @@ _READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
     "cluster_stmt": lambda n, d: [a.Cluster(of_range(n.relation, d) if n.HasField("relation") else None)],
     "reindex_stmt": _reindex,
     "truncate_stmt": lambda n, d: [
-        a.Truncate(tuple(of_range(r.range_var, d) for r in n.relations), n.behavior == _CASCADE)
+        a.Truncate(tuple(of_range(r.range_var, d) for r in n.relations), n.behavior == reading_objects.DROP_CASCADE)
     ],
     "lock_stmt": lambda n, d: [a.LockTable(tuple(of_range(r.range_var, d) for r in n.relations), n.mode)],
     "create_extension_stmt": lambda n, d: [a.Extension(n.extname, "create")],
@@ -167,20 +171,19 @@ _OUTSIDE: Final = {
     "drop_table_space_stmt": "DROP TABLESPACE",
     "alter_system_stmt": "ALTER SYSTEM",
     "create_subscription_stmt": "CREATE SUBSCRIPTION",
-    "drop_subscription_stmt": "DROP SUBSCRIPTION",
 }
 _HARMLESS: Final = frozenset(
     """
 comment_stmt sec_label_stmt create_stats_stmt alter_stats_stmt define_stmt create_op_class_stmt create_op_family_stmt
 alter_op_family_stmt alter_collation_stmt alter_default_privileges_stmt alter_operator_stmt alter_type_stmt
 create_conversion_stmt create_cast_stmt create_transform_stmt create_am_stmt create_plang_stmt create_role_stmt
-alter_role_stmt alter_role_set_stmt drop_role_stmt alter_function_stmt alter_object_depends_stmt
+alter_role_set_stmt alter_function_stmt alter_object_depends_stmt
 alter_extension_contents_stmt create_fdw_stmt alter_fdw_stmt create_foreign_server_stmt alter_foreign_server_stmt
-create_user_mapping_stmt alter_user_mapping_stmt drop_user_mapping_stmt create_event_trig_stmt alter_event_trig_stmt
-alter_subscription_stmt notify_stmt listen_stmt unlisten_stmt
+create_user_mapping_stmt alter_user_mapping_stmt create_event_trig_stmt alter_event_trig_stmt
+ notify_stmt listen_stmt unlisten_stmt
 alter_database_stmt alter_database_set_stmt alter_database_refresh_coll_stmt variable_show_stmt discard_stmt
 check_point_stmt load_stmt constraints_set_stmt prepare_stmt deallocate_stmt declare_cursor_stmt close_portal_stmt
 fetch_stmt alter_tsdictionary_stmt alter_tsconfiguration_stmt reassign_owned_stmt alter_table_space_options_stmt
-import_foreign_schema_stmt drop_owned_stmt
+import_foreign_schema_stmt
 """.split()
 )

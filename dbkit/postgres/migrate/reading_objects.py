@@ -7,8 +7,8 @@ from typing import Any, Final, Literal
 
 from dbkit.postgres.ddl import numbers
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate.names import of_range, of_strings
-from dbkit.postgres.migrate.reading_options import option
+from dbkit.postgres.migrate.names import Name, of_range, of_strings
+from dbkit.postgres.migrate.reading_options import option, switched_on
 from dbkit.postgres.migrate.reading_reads import of_publication, of_query, of_trigger
 from dbkit.postgres.migrate.reading_tables import (
     OBJECTS,
@@ -26,6 +26,7 @@ _DOMAIN_VERBS: Final = {
 }
 
 
+DROP_CASCADE: Final = numbers("DropBehavior")["DROP_CASCADE"]
 _STEPS: Final = ("restart", "increment", "minvalue", "maxvalue", "start", "cycle", "cache")
 
 
@@ -118,7 +119,7 @@ def _policy(n: Any, d: str, verb: str) -> list[a.Action]:
 _PUBLICATION: Final = numbers("AlterPublicationAction")
 
 
-def _publication(n: Any, d: str, verb: Literal["create", "add", "set", "drop"]) -> list[a.Action]:
+def _publication(n: Any, d: str, verb: Literal["create", "add", "set", "drop", "options"]) -> list[a.Action]:
     tables = tuple(
         of_range(o.publication_obj_spec.pubtable.relation, d)
         for o in n.pubobjects
@@ -128,8 +129,50 @@ def _publication(n: Any, d: str, verb: Literal["create", "add", "set", "drop"]) 
 
 
 def _alter_publication(n: Any, d: str) -> list[a.Action]:
+    if n.options:
+        return _publication(n, d, "options")
     verb = "add" if n.action == _PUBLICATION["AP_AddObjects"] else "drop"
     return _publication(n, d, "set" if n.action == _PUBLICATION["AP_SetObjects"] else verb)
+
+
+_SUBSCRIPTION: Final = {
+    number: name.removeprefix("ALTER_SUBSCRIPTION_") for name, number in numbers("AlterSubscriptionType").items()
+}
+_OTHER_ROWS: Final = {
+    "CONNECTION": "is connected elsewhere",
+    "SET_PUBLICATION": "follows other publications",
+    "DROP_PUBLICATION": "leaves a publication",
+    "SKIP": "skips a transaction",
+}
+
+
+def _alter_subscription(n: Any, d: str) -> list[a.Action]:
+    kind = _SUBSCRIPTION[n.kind]
+    what = _OTHER_ROWS.get(kind, "")
+    if kind == "ENABLED" and not switched_on(n.options, "enabled"):
+        what = "is disabled"
+    return [a.Subscription(n.subname, what)]
+
+
+def _drop_subscription(n: Any, d: str) -> list[a.Action]:
+    return [a.OutsideTransaction("DROP SUBSCRIPTION"), a.Subscription(n.subname, "is dropped")]
+
+
+def _drop_roles(n: Any, d: str, kind: str) -> list[a.Action]:
+    names = tuple(Name("", r.role_spec.rolename or "the current user") for r in n.roles)
+    if kind == "owned":
+        return [a.Drop(kind, names, cascade=n.behavior == DROP_CASCADE)]
+    return [a.Drop(kind, names, if_exists=n.missing_ok)]
+
+
+def _drop_mapping(n: Any, d: str) -> list[a.Action]:
+    user = n.user.rolename or "the current user"
+    return [a.Drop("user mapping", (Name("", f"of {user} at {n.servername}"),), if_exists=n.missing_ok)]
+
+
+def _alter_role(n: Any, d: str) -> list[a.Action]:
+    leaves = n.action < 0 and option(n.options, "rolemembers") is not None  # ALTER GROUP ... DROP USER
+    return [a.Privileges(False) if leaves else a.Harmless("ALTER ROLE")]
 
 
 def _sequence(n: Any, d: str, *, create: bool) -> list[a.Action]:
@@ -163,6 +206,12 @@ READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
     "alter_policy_stmt": lambda n, d: _policy(n, d, "alter"),
     "create_publication_stmt": lambda n, d: _publication(n, d, "create"),
     "alter_publication_stmt": _alter_publication,
+    "alter_subscription_stmt": _alter_subscription,
+    "drop_subscription_stmt": _drop_subscription,
+    "drop_role_stmt": lambda n, d: _drop_roles(n, d, "role"),
+    "drop_owned_stmt": lambda n, d: _drop_roles(n, d, "owned"),
+    "drop_user_mapping_stmt": _drop_mapping,
+    "alter_role_stmt": _alter_role,
     "composite_type_stmt": lambda n, d: [a.CreateType(of_range(n.typevar, d), "composite")],
     "create_range_stmt": lambda n, d: [a.CreateType(of_strings(n.type_name, d), "range")],
 }

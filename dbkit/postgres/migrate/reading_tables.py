@@ -232,6 +232,12 @@ def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:
     return a.DetachPartition(table, child, command.concurrent)
 
 
+def _set_identity(c: Any, table: Name, default: str, only: bool) -> a.Action:
+    """SET GENERATED changes who fills the column; RESTART and SET INCREMENT only with which numbers."""
+    options = {o.def_elem.defname for o in _definition(c).list.items}
+    return a.ColumnSetting(table, c.name, "SET IDENTITY" if "generated" in options else "IDENTITY NUMBERS")
+
+
 _AT: Final = {name.removeprefix("AT_"): number for name, number in numbers("AlterTableType").items()}
 _ATTACH, _TABLESPACE, _METHOD = _AT["AttachPartition"], _AT["SetTableSpace"], _AT["SetAccessMethod"]
 _MORE: Final = {
@@ -264,7 +270,7 @@ _MAKERS: Final[dict[int, _Maker]] = {
     _AT["SetStorage"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "SET STORAGE"),
     _AT["SetCompression"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "SET COMPRESSION"),
     _AT["AddIdentity"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "ADD IDENTITY"),
-    _AT["SetIdentity"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "SET IDENTITY"),
+    _AT["SetIdentity"]: _set_identity,
     _AT["DropIdentity"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "DROP IDENTITY"),
     _AT["AddConstraint"]: _add_constraint,
     _AT["ValidateConstraint"]: lambda c, t, d, o: a.ValidateConstraint(t, c.name),

@@ -28,6 +28,7 @@ from dbkit.postgres.migrate.rules.declare import (
     ScriptEnd,
     Together,
     WhileHeld,
+    works_on_rows,
 )
 from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
@@ -317,6 +318,8 @@ class Walk:
             return
         for rule in rules:
             for hazard in rule.check(ctx, action):
+                if isinstance(action, a.OnTable) and works_on_rows(rule) and ctx.foreign(action.table):
+                    continue
                 if hazard.evidence is None:
                     tables = hazard.tables or ((action.table,) if isinstance(action, a.OnTable) else ())
                     hazard.evidence = ctx.evidence(*tables)

@@ -163,3 +163,65 @@ def test_the_catalogue_is_whole():
     assert {c[0] for c in CATALOGUE} | AT_RUN_TIME == numbers
     known = {r.id.removeprefix("migrate.") for r in MIGRATION_RULES}
     assert {rule for c in CATALOGUE for rule in c[3].split()} <= known
+
+
+F = "create foreign table f (a int, b text) server s;"
+# (schema before, migration, rule, whether it is reported): what is no ordinary table, and what is no table at all
+BEYOND_TABLES = [
+    ("", "alter foreign table f alter column a set not null", "not-null-scans", False),
+    ("", "alter foreign table f add constraint k check (a > 0)", "check-scans", False),
+    ("", "alter foreign table f add column c uuid default gen_random_uuid()", "add-column-volatile-default", False),
+    (F, "alter table f alter column a type bigint", "column-type-rewrites", False),
+    (F, "alter table f alter column a set not null", "not-null-scans", False),
+    (F, "alter table f drop column a", "drop-column", True),
+    (F, "alter table f drop column a", "no-lock-timeout", True),
+    ("", "drop server s", "drop-object", True),
+    ("", "drop event trigger e", "drop-object", True),
+    ("", "drop operator class o using btree", "drop-object", True),
+    ("", "drop cast (a as b)", "drop-object", True),
+    ("", "drop aggregate g (int)", "drop-object", True),
+    ("", "drop user mapping for x server s", "drop-object", True),
+    ("", "drop role app", "drop-object", True),
+    ("", "drop owned by app", "drop-object", True),
+    ("", "drop statistics s", "drop-object", False),
+    ("", "drop publication p", "replication-changed", True),
+    ("", "alter publication p drop table t", "replication-changed", True),
+    ("", "alter publication p set table t", "replication-changed", True),
+    ("", "alter publication p set (publish = 'insert')", "replication-changed", True),
+    ("", "alter publication p add table t", "replication-changed", False),
+    ("", "create publication p for all tables", "replication-changed", False),
+    ("", "drop subscription s", "replication-changed", True),
+    ("", "begin; drop subscription s; commit", "not-in-transaction", True),
+    ("", "alter subscription s disable", "replication-changed", True),
+    ("", "alter subscription s enable", "replication-changed", False),
+    ("", "alter subscription s refresh publication", "replication-changed", False),
+    ("", "alter group writers drop user app", "access-changed", True),
+    ("", "alter group writers add user app", "access-changed", False),
+    ("", "alter table t alter column id restart with 5", "sequence-changed", True),
+    ("", "alter table t alter column id restart with 5", "filled-otherwise", False),
+    ("", "alter table t alter column id set generated always restart", "filled-otherwise", True),
+    ("", f'create table "{"é" * 33}" (id bigint)', "name-too-long", True),
+    ("", "drop table t", "unqualified-name", True),
+    ("", "drop table app.t", "unqualified-name", False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("before", "migration", "rule", "reported"), BEYOND_TABLES)
+def test_what_is_not_a_table_of_this_server(before, migration, rule, reported):
+    options = lint.Options(schema_sql=before, selection=EVERY)
+    found = {f.rule for f in lint.lint([make("m.sql", migration)], options).active}
+    assert (f"migrate.{rule}" in found) is reported
+    assert "migrate.not-analysed" not in found
+
+
+@pytest.mark.parametrize(
+    ("migration", "lock"),
+    [
+        ("create rule r as on insert to t do nothing", "ACCESS EXCLUSIVE"),
+        ("alter table t disable rule r", "ACCESS EXCLUSIVE"),
+        ("alter table t disable trigger x", "SHARE ROW EXCLUSIVE"),
+    ],
+)
+def test_a_rule_is_made_under_another_lock_than_a_trigger(migration, lock):
+    found = lint.lint([make("m.sql", migration)], lint.Options()).active
+    assert [f.data["lock"] for f in found if f.rule == "migrate.trigger-changed"] == [lock]

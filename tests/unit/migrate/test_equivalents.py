@@ -43,10 +43,10 @@ KNOWN = {
         require-enum-value-ordering require-lock-timeout require-statement-timeout require-table-schema
         require-timeout-settings transaction-nesting unused-ignore
         prefer-timestamptz ban-drop-default ban-drop-trigger ban-duplicate-column-assignments""",
-    "strong_migrations": """add_check_constraint add_column_default add_column_default_callable
+    "strong_migrations": """add_check_constraint add_column_auto_incrementing add_column_default add_column_default_callable
         add_column_default_null add_column_generated_stored add_column_json add_exclusion_constraint add_foreign_key
         add_index add_index_columns add_index_corruption add_reference add_unique_constraint change_column
-        change_column_default change_column_null change_column_null_postgresql change_column_with_not_null change_table
+        change_column_constraint change_column_default change_column_null change_column_null_postgresql change_column_with_not_null change_table
         create_table execute remove_column remove_index rename_column rename_schema rename_table
         validate_check_constraint validate_foreign_key""",
     "django-pg-zero-downtime-migrations": """ADD_COLUMN_NOT_NULL ADD_COLUMN_GENERATED_STORED ALTER_COLUMN_TYPE

@@ -34,6 +34,7 @@ from dbkit.postgres.migrate.actions.objects import (
     Refresh,
     Reindex,
     Sequence,
+    Subscription,
 )
 from dbkit.postgres.migrate.actions.statements import (
     Cluster,
@@ -134,6 +135,7 @@ __all__ = [
     "SetSchema",
     "SetTablespace",
     "SetVariable",
+    "Subscription",
     "ToggleTrigger",
     "Transaction",
     "Truncate",

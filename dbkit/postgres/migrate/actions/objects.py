@@ -141,10 +141,17 @@ class Policy(OnTable):
 @dataclass(slots=True, eq=False, repr=False)
 class Publication(Action):
     name: str = ""
-    verb: Literal["create", "add", "set", "drop"] = "create"
+    verb: Literal["create", "add", "set", "drop", "options"] = "create"
     reads: Reads = ()
     """Only of tables with a column list or a condition."""
     tables: tuple[Name, ...] = ()
+
+
+@dataclass(slots=True, eq=False, repr=False)
+class Subscription(Action):
+    name: str = ""
+    what: str = ""
+    """What is done to it, in words; empty where it goes on receiving what it did."""
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -108,6 +108,11 @@ def hazard(
     return register
 
 
+def works_on_rows(rule: MigrationRule) -> bool:
+    """Whether the rule is about work that grows with the rows of the table."""
+    return rule.facts.get("cost", "").startswith((REWRITES, SCANS, BUILDS, f"{BRIEF} or "))
+
+
 ERROR, WARN, INFO = Severity.ERROR, Severity.WARN, Severity.INFO
 
 SQUAWK: Final = "squawk"

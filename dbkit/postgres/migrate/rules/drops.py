@@ -45,9 +45,23 @@ def drop_column(ctx: Context, action: a.DropColumn) -> Iterator[Hazard]:
     )
 
 
-_DROPS: Final = frozenset(
-    {"schema", "view", "matview", "type", "domain", "function", "procedure", "sequence", "extension"}
-)
+_DROPS: Final = {
+    kind: kind
+    for kind in """schema view type domain function procedure routine aggregate sequence extension operator cast
+    collation conversion language role""".split()
+} | {
+    "matview": "materialized view",
+    "foreign server": "foreign server",
+    "fdw": "foreign-data wrapper",
+    "user mapping": "user mapping",
+    "event trigger": "event trigger",
+    "opclass": "operator class",
+    "opfamily": "operator family",
+    "tsconfiguration": "text search configuration",
+    "tsdictionary": "text search dictionary",
+    "owned": "everything owned by",
+}
+"""Kinds of objects that statements may name, in words. Statistics, a tablespace and the like only change how fast."""
 
 
 @hazard(
@@ -106,7 +120,7 @@ def drop_database(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
     on=a.Drop,
     category="compatibility",
     severity=WARN,
-    ok="No schema, view, type, function, sequence, domain or extension is dropped",
+    ok="No schema, view, type, function, sequence, domain, extension, role or the like is dropped",
     bad="drop view totals;",
     good="create or replace view totals as select 1;",
     known=also(
@@ -130,10 +144,11 @@ def drop_object(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
     names = [n for n in action.names if n not in remade]
     if names:
         cascade = ", and with CASCADE everything that depends on it" if action.cascade else ""
+        much = action.kind == "owned" or (action.cascade and action.kind in ("schema", "foreign server", "extension"))
         yield Hazard(
-            f"{action.kind} {', '.join(map(str, names))} is dropped{cascade}",
+            f"{_DROPS[action.kind]} {', '.join(map(str, names))} is dropped{cascade}",
             str(names[0]),
-            severity=ERROR if action.cascade and action.kind == "schema" else None,
+            severity=ERROR if much else None,
         )
 
 

@@ -148,7 +148,7 @@ def options_changed(ctx: Context, action: a.Harmless | a.OutsideTransaction) -> 
 
 @hazard(
     "migrate.sequence-changed",
-    on=a.Sequence,
+    on=(a.Sequence, a.ColumnSetting),
     category="compatibility",
     severity=INFO,
     ok="No sequence in use is restarted or steps otherwise",
@@ -157,14 +157,17 @@ def options_changed(ctx: Context, action: a.Harmless | a.OutsideTransaction) -> 
     opt_in=True,
     known=also("ban-alter-sequence-values"),
 )
-def sequence_changed(ctx: Context, action: a.Sequence) -> Iterator[Hazard]:
+def sequence_changed(ctx: Context, action: a.Sequence | a.ColumnSetting) -> Iterator[Hazard]:
     """A sequence that is restarted or steps otherwise gives the running version numbers it does not expect.
 
     Why: after a restart the next numbers may be taken: inserts fail on the primary key until the sequence is past them.
 
     Fix: setval to what is beyond the largest number in use.
     """
-    if not action.create and action.steps:
+    if isinstance(action, a.ColumnSetting):
+        if action.what == "IDENTITY NUMBERS" and not ctx.fresh(action.table):
+            yield Hazard(f"{action.table}.{action.column} gets other numbers from now on", str(action.table))
+    elif not action.create and action.steps:
         yield Hazard(f"sequence {action.name} gives other numbers from now on", str(action.name))
 
 
@@ -188,3 +191,38 @@ def attribute_added(ctx: Context, action: a.Harmless) -> Iterator[Hazard]:
     """
     if action.what == "ALTER TYPE ADD ATTRIBUTE":
         yield Hazard("a composite type gets another attribute, which row values of the running version lack")
+
+
+@hazard(
+    "migrate.replication-changed",
+    on=(a.Publication, a.Subscription, a.Drop),
+    category="compatibility",
+    severity=INFO,
+    ok="No publication or subscription carries less than before",
+    bad="alter publication orders_feed drop table orders;",
+    good="alter publication orders_feed add table refunds;",
+    known=also("ban-replica-identity"),
+)
+def replication_changed(ctx: Context, action: a.Publication | a.Subscription | a.Drop) -> Iterator[Hazard]:
+    """Subscribers get other tables, rows or operations than before, or none at all, without an error.
+
+    Why: a subscriber goes on with old rows, and what it missed does not come later: the table has to be copied anew. A
+    subscription that is disabled keeps the publisher's WAL until its disk is full.
+
+    Fix: change it together with the subscribers, with their rows compared after; DROP only what pg_stat_replication
+    shows unused.
+
+    Not reported when: tables are added, a publication or subscription is made, a subscription is refreshed or enabled.
+    """
+    if isinstance(action, a.Subscription):
+        if action.what:
+            yield Hazard(f"subscription {action.name} {action.what}: rows stop to arrive, or others do", action.name)
+    elif isinstance(action, a.Drop):
+        if action.kind == "publication":
+            names = ", ".join(n.name for n in action.names)
+            yield Hazard(f"publication {names} is dropped: its subscribers get nothing more", action.names[0].name)
+    elif action.verb not in ("create", "add"):
+        tables = f" ({', '.join(map(str, action.tables))})" if action.tables else ""
+        yield Hazard(
+            f"publication {action.name} carries other tables, rows or operations from now on{tables}", action.name
+        )

@@ -24,7 +24,7 @@ from dbkit.postgres.migrate.types import SERIALS
     good="alter table orders add column number bigint;",
     known=also(
         "adding-serial-primary-key-field adding-field-with-default",
-        "",
+        "add_column_auto_incrementing",
         "E11 E10",
         "addSerialColumn addingPrimaryKeyConstraint",
         "add-column-serial",
@@ -66,7 +66,7 @@ def serial(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
     ok="No identity column is added to an existing table",
     bad="alter table orders add column number bigint generated always as identity;",
     good="alter table orders add column number bigint;",
-    known=also("", "", "E11 E10", "addSerialColumn", "add-column-identity"),
+    known=also("", "add_column_auto_incrementing", "E11 E10", "addSerialColumn", "add-column-identity"),
 )
 def identity(ctx: Context, action: a.AddColumn) -> Iterator[Hazard]:
     """An identity column gives every existing row a number, which rewrites the table while reads and writes wait.

@@ -88,7 +88,7 @@ def name_too_long(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
 
 @hazard(
     "migrate.unqualified-name",
-    on=(a.CreateTable, a.AddColumn, a.CreateIndex, a.DropColumn),
+    on=(a.CreateTable, a.AddColumn, a.CreateIndex, a.DropColumn, a.Drop),
     category="style",
     severity=INFO,
     ok="Every table is named with its schema",
@@ -97,14 +97,18 @@ def name_too_long(ctx: Context, _: EachStatement) -> Iterator[Hazard]:
     opt_in=True,
     known=also("require-table-schema", pgsafe="require-schema-qualified"),
 )
-def unqualified(ctx: Context, action: a.OnTable) -> Iterator[Hazard]:
+def unqualified(ctx: Context, action: a.OnTable | a.Drop) -> Iterator[Hazard]:
     """A table without its schema is found by the search_path of whoever runs the migration.
 
     Why: another role or a hijacked path means another table.
 
     Fix: schema.table.
     """
-    if not action.table.schema and not (isinstance(action, a.CreateTable) and action.temporary):
+    if isinstance(action, a.Drop):
+        bare = [n for n in action.names if not n.schema] if action.kind in ("table", "foreign table") else []
+        if bare:
+            yield Hazard(f"{', '.join(map(str, bare))}: the schema is not said", str(bare[0]))
+    elif not action.table.schema and not (isinstance(action, a.CreateTable) and action.temporary):
         yield Hazard(f"{action.table} does not say its schema", str(action.table))
 
 

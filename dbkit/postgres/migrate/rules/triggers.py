@@ -41,10 +41,11 @@ def trigger(ctx: Context, action: a.CreateTrigger | a.ToggleTrigger | a.CreateRu
     """
     if ctx.fresh(action.table):
         return
+    ruled = isinstance(action, a.CreateRule) or (isinstance(action, a.ToggleTrigger) and action.rule)
     verb = "changing" if isinstance(action, a.ToggleTrigger) else "creating"
     yield Hazard(
-        f"{verb} {'rule' if isinstance(action, a.CreateRule) else 'trigger'} {action.name or '(all)'} waits for every"
-        f" writer of {action.table} and changes what writes do",
+        f"{verb} {'rule' if ruled else 'trigger'} {action.name or '(all)'} waits for every"
+        f" {'reader and writer' if ruled else 'writer'} of {action.table} and changes what writes do",
         object=str(action.table),
-        data={"lock": "SHARE ROW EXCLUSIVE", "cost": BRIEF},
+        data={"lock": AX if ruled else "SHARE ROW EXCLUSIVE", "cost": BRIEF},
     )

@@ -17,6 +17,7 @@ from dbkit.postgres.migrate.rules.declare import (
     ERROR,
     REWRITES,
     SCANS,
+    STRONG,
     WARN,
     also,
     hazard,
@@ -266,7 +267,7 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     -- migration
     alter table t alter column name type varchar(20);
     """,
-    known=_TYPE_CHANGE,
+    known={**_TYPE_CHANGE, STRONG: (*_TYPE_CHANGE[STRONG], "change_column_constraint")},
 )
 def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     """A check on the column is run on every row again, although the type change itself is free.
