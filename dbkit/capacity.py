@@ -18,6 +18,10 @@ class SessionUse:
     calls: int
     database: str = ""
     """The database it ran in, by the server's name; empty when that is not known."""
+    setting: str = ""
+    """With SET: which setting, in lower case."""
+    roles: tuple[str, ...] = ()
+    """Who ran it; empty when that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,8 @@ class ServerFacts:
     """What pg_stat_statements holds; None when it could not be asked."""
     blind: str = ""
     """Why it could not be asked."""
+    major: int = 0
+    """PostgreSQL's major version; 0 when that is not known."""
 
     def answers(self, host: str, port: int) -> bool:
         """Whether a pooler that calls host and port calls this server."""

@@ -17,7 +17,8 @@ from dbkit.model import Json, Passed, Report, TargetInfo
 from dbkit.pgbouncer import console as consoles
 from dbkit.pgbouncer import planning, safefile
 from dbkit.pgbouncer.console import Console
-from dbkit.pgbouncer.ini.reader import IniFile, read_file
+from dbkit.pgbouncer.ini.file import IniFile
+from dbkit.pgbouncer.ini.reader import read_file
 from dbkit.pgbouncer.live import Live
 from dbkit.pgbouncer.patch import apply_edits
 from dbkit.pgbouncer.rules.seen import shown

@@ -15,8 +15,9 @@ from dbkit.pgbouncer import documents, reload
 from dbkit.pgbouncer.documents import Connections
 from dbkit.pgbouncer.exhibits import connection_bars, pool_table, settings_table
 from dbkit.pgbouncer.ini import userlist
+from dbkit.pgbouncer.ini.file import IniFile
 from dbkit.pgbouncer.ini.parameters import Version
-from dbkit.pgbouncer.ini.reader import IniFile, read_file
+from dbkit.pgbouncer.ini.reader import read_file
 from dbkit.pgbouncer.ini.userlist import Userlist
 from dbkit.pgbouncer.live import USER_SIZES_SINCE, USERS_SHOWN_SINCE, Live, config_of
 from dbkit.pgbouncer.rules import POOLER_RULES

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from dbkit.errors import UsageError
 from dbkit.pgbouncer.ini import lexer
+from dbkit.pgbouncer.ini.file import IniFile
 from dbkit.pgbouncer.ini.lexer import Entry, Section
-from dbkit.pgbouncer.ini.reader import IniFile
 from dbkit.pgbouncer.rules.declare import Edit
 
 

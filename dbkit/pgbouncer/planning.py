@@ -11,7 +11,8 @@ from dbkit.model import Json, Location
 from dbkit.pgbouncer import reload
 from dbkit.pgbouncer.audit import Answer
 from dbkit.pgbouncer.ini import parameters
-from dbkit.pgbouncer.ini.reader import IniFile, read_file
+from dbkit.pgbouncer.ini.file import IniFile
+from dbkit.pgbouncer.ini.reader import read_file
 from dbkit.pgbouncer.live import Live
 from dbkit.pgbouncer.patch import apply_edits
 from dbkit.pgbouncer.rules.declare import Edit

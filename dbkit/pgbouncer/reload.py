@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dbkit.pgbouncer.ini import parameters
-from dbkit.pgbouncer.ini.reader import IniFile
+from dbkit.pgbouncer.ini.file import IniFile
 from dbkit.pgbouncer.ini.values import canonical
 
 

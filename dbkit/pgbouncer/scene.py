@@ -13,7 +13,7 @@ from dbkit.pgbouncer.ini.parameters import Version
 
 if TYPE_CHECKING:
     from dbkit.pgbouncer.documents import Connections, Documents
-    from dbkit.pgbouncer.ini.reader import IniFile
+    from dbkit.pgbouncer.ini.file import IniFile
     from dbkit.pgbouncer.ini.userlist import Userlist
     from dbkit.pgbouncer.live import Live
     from dbkit.pgbouncer.reload import Outcome

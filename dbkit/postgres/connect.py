@@ -106,7 +106,8 @@ def _pins(connection: Connection, how: LiteralString) -> sql.Composed:
     if connection.info.server_version >= 170000:
         settings.append(("transaction_timeout", "0"))
     return sql.SQL("; ").join(
-        sql.SQL(how) + sql.SQL(" {} = {}").format(sql.Identifier(name), sql.Literal(value)) for name, value in settings
+        sql.SQL(how) + sql.SQL(" /* dbkit */ {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in settings
     )
 
 

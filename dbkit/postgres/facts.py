@@ -26,7 +26,9 @@ def of_server(target: Target, *, only: bool) -> ServerFacts:
         try:
             row = fetch(connection, assets.query("postgres/connection_limits"))[0]
             uses, blind = _session_uses(connection, row["statements_schema"], sees_all=row["reads_all_stats"])
-            if row["track_utility"] == "off":
+            if row["track"] == "none":
+                uses, blind = None, "pg_stat_statements.track is none: it counts nothing"
+            elif row["track_utility"] == "off":
                 uses, blind = None, "pg_stat_statements.track_utility is off, which hides SET, LISTEN and PREPARE"
         except psycopg.Error as error:
             raise explain(error, f"cannot read the limits of {target.name}") from None
@@ -42,6 +44,7 @@ def of_server(target: Target, *, only: bool) -> ServerFacts:
         in_use=row["in_use"],
         session_uses=uses,
         blind=blind,
+        major=row["major"],
     )
 
 
@@ -54,6 +57,7 @@ def of_conf(conf: ConfFile) -> ServerFacts:
         reserved=sum(int(conf.value(name) or 0) for name in _RESERVES),
         timeouts={name: float(value) / 1000 for name in _TIMEOUTS if (value := conf.value(name)) is not None},
         blind="a file does not tell what the application does: name a live target",
+        major=conf.major,
     )
 
 
@@ -65,13 +69,17 @@ def _session_uses(
     if not sees_all:
         return None, "other roles' statements are hidden: grant pg_read_all_stats to the auditor"
     try:
-        connection.execute(sql.SQL("set search_path = pg_catalog, {}").format(sql.Identifier(schema)))
+        connection.execute(sql.SQL("set /* dbkit */ search_path = pg_catalog, {}").format(sql.Identifier(schema)))
         rows = fetch(connection, assets.query("postgres/session_statements"))
     except psycopg.errors.ObjectNotInPrerequisiteState:
         return None, "pg_stat_statements is not in shared_preload_libraries"
     finally:
-        connection.execute("set search_path = pg_catalog")
-    return tuple(SessionUse(r["feature"], redact(r["example"]), r["calls"], r["database"]) for r in rows), ""
+        connection.execute("set /* dbkit */ search_path = pg_catalog")
+    uses = (
+        SessionUse(r["feature"], redact(r["example"]), r["calls"], r["database"], r["setting"] or "", tuple(r["roles"]))
+        for r in rows
+    )
+    return tuple(uses), ""
 
 
 def _own_timeouts(rows: Sequence[Mapping[str, str]]) -> Iterator[OwnTimeout]:

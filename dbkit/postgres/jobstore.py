@@ -78,7 +78,7 @@ class PostgresStore:
 
     def try_lock(self, key: str) -> bool:
         """Take the lock of a key if it is free."""
-        rows = fetch(self._connection, "select pg_try_advisory_lock(%s) as held", [self._number(key)])
+        rows = fetch(self._connection, "select /* dbkit */ pg_try_advisory_lock(%s) as held", [self._number(key)])
         return bool(rows[0]["held"])
 
     def holder(self, key: str) -> str:

@@ -29,6 +29,8 @@ select
     join pg_namespace as n on n.oid = e.extnamespace
     where e.extname = 'pg_stat_statements'
   ) as statements_schema,
+  current_setting('server_version_num')::int / 10000 as major,
+  current_setting('pg_stat_statements.track', true) as track,
   current_setting('pg_stat_statements.track_utility', true) as track_utility,
   (
     select json_agg(json_build_object('of', concat_ws(' in ', r.rolname, d.datname), 'setting', o.setting))

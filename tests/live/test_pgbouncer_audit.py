@@ -34,19 +34,39 @@ MENDED = {
 
 SESSION_STATEMENTS = (
     "/* app:web */ set work_mem = '256MB'",
-    "set local lock_timeout = '1s'",
-    "set application_name = 'web'",
     "listen jobs",
     "select pg_advisory_lock(7)",
-    "select pg_advisory_xact_lock(8)",
     "-- of the report\nselect 1 as n into temp mine",
-    "create temp table gone (n int) on commit drop",
     "prepare one as select 1; execute one",
     "declare c cursor with hold for select 1",
     "load 'plpgsql'",
     "set session characteristics as transaction read only",
 )
-"""What leaves something in the session, and what looks like it and does not."""
+"""What leaves something in the session."""
+MORE_SESSION_STATEMENTS = (
+    'set "lock_timeout" = 7000',
+    "SET SESSION row_security TO on",
+    "select pg_catalog.set_config('app.tenant', '7', false)",
+    "select pg_try_advisory_lock_shared(9)",
+    "create table pg_temp.also (n int)",
+    'declare "d e" no scroll cursor with hold for select 2',
+)
+HARMLESS = (
+    "set local lock_timeout = '1s'",
+    "set constraints all deferred",
+    "set transaction isolation level repeatable read",
+    "set application_name = 'web'",
+    "set time zone 'UTC'",
+    "set names 'UTF8'",
+    "select pg_advisory_xact_lock(8)",
+    "select pg_advisory_unlock_all()",
+    "unlisten *",
+    "create temp table gone (n int) on commit drop",
+    "begin; declare e cursor for select ' cursor with hold'; commit",
+    "reset work_mem",
+    "select 'listen'",
+)
+"""What looks like it and is not, or is followed by every PgBouncer."""
 
 
 class Setup:
@@ -109,7 +129,7 @@ def rules(report):
 def test_faults_are_found_patched_reloaded_and_gone(setup, tmp_path):
     held = setup(FAULTS)
     with psycopg.connect(held.pooler.dsn_for(held.db.name), autocommit=True) as client:
-        for statement in SESSION_STATEMENTS:
+        for statement in (*SESSION_STATEMENTS, *MORE_SESSION_STATEMENTS, *HARMLESS):
             client.execute(statement)
     application = held.db.role()[0]
     with held.db.connect() as direct:
@@ -121,10 +141,22 @@ def test_faults_are_found_patched_reloaded_and_gone(setup, tmp_path):
     (order,) = [f for f in first["findings"] if f["rule"] == "pgbouncer.timeout-order"]
     assert (order["severity"], f"{application} has a shorter one of its own" in order["message"]) == ("info", True)
     seen = [f for f in first["findings"] if f["rule"] == "pgbouncer.session-features"]
-    assert {f["object"] for f in seen if f["data"]["database"] == held.db.name} == {
-        *("SET", "LISTEN", "advisory lock", "temporary table", "PREPARE", "cursor WITH HOLD"),
-        *("SET SESSION CHARACTERISTICS", "LOAD"),
+    owner = held.db.server.user
+    counted = {f["object"]: f["data"]["calls"] for f in seen if f["data"]["database"] == held.db.name}
+    assert counted == {
+        "SET": 3,
+        "LISTEN": 1,
+        "advisory lock": 2,
+        "temporary table": 2,
+        "PREPARE": 1,
+        "cursor WITH HOLD": 2,
+        "SET SESSION CHARACTERISTICS": 1,
+        "LOAD": 1,
+        "set_config": 1,
     }
+    (setting,) = [f for f in seen if (f["object"], f["data"]["database"]) == ("SET", held.db.name)]
+    assert set(setting["data"]["settings"]) == {"work_mem", "lock_timeout", "row_security"}
+    assert f"3 times by {owner}" in setting["message"]
     (file,) = first["files"]
     assert file["loads"]
     assert file["settings"]["default_pool_size"]["value"] == "60"
@@ -231,7 +263,7 @@ def test_what_one_client_leaves_the_next_one_finds(db, pgbouncer):
     """The harm that pgbouncer.session-features speaks of."""
     dsn = pgbouncer(db.server, settings={"default_pool_size": "1"}).dsn_for(db.name)
     with psycopg.connect(dsn, autocommit=True) as client:
-        for statement in SESSION_STATEMENTS:
+        for statement in (*SESSION_STATEMENTS, HARMLESS[0]):
             client.execute(statement)
     with psycopg.connect(dsn, autocommit=True) as other:
         assert other.execute("show work_mem").fetchone() == ("256MB",)

@@ -201,7 +201,6 @@ FILES = st.tuples(st.lists(st.one_of(_others, _main), max_size=2), _main).map(
 @settings(
     max_examples=int(os.environ.get("DBKIT_TEST_EXAMPLES", "60")),
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(FILES)
@@ -300,7 +299,6 @@ _ends = st.sampled_from(["\n", "\n", "\n", "\r\n", " \n", "\n\n \n", "\r"])
 @settings(
     max_examples=int(os.environ.get("DBKIT_TEST_EXAMPLES", "80")),
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(

@@ -88,7 +88,6 @@ def test_a_file_is_reloaded_as_foretold(daemon, what):
 @settings(
     max_examples=int(os.environ.get("DBKIT_TEST_EXAMPLES", "30")),
     deadline=None,
-    derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(FILES)

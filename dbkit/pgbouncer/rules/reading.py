@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 from dbkit.model import Location, Severity
 from dbkit.pgbouncer.ini import parameters
+from dbkit.pgbouncer.ini.file import IniFile, Problem
 from dbkit.pgbouncer.ini.parameters import Version
-from dbkit.pgbouncer.ini.reader import IniFile, Problem
 from dbkit.pgbouncer.rules.declare import Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import file_of, shown
 from dbkit.pgbouncer.scene import Scene

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from dbkit.pgbouncer.ini.reader import IniFile
+from dbkit.pgbouncer.ini.file import IniFile
 from dbkit.pgbouncer.live import Live
 from dbkit.pgbouncer.scene import Pooled, Scene
 from dbkit.secrets import redact

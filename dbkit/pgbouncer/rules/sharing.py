@@ -4,89 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from dbkit.model import Evidence, Severity
+from dbkit.model import Severity
 from dbkit.pgbouncer import demand
-from dbkit.pgbouncer.rules.declare import Blind, Edit, Verdict, pooler_rule
+from dbkit.pgbouncer.rules.declare import Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import grouped, named
 from dbkit.pgbouncer.scene import Scene
-
-_HARM = {
-    "SET": "the setting stays with the server connection and meets the next client",
-    "SET SESSION CHARACTERISTICS": "the next client's transactions get this isolation, or are read-only",
-    "LOAD": "the library is missing on the next connection",
-    "LISTEN": "notifications go to whoever holds the connection then",
-    "advisory lock": "the lock stays with the connection: others hold it by accident, and unlocking fails",
-    "temporary table": "the table is seen by the next client and missing for its maker",
-    "PREPARE": "the statement is missing on the next connection, or exists there already",
-    "cursor WITH HOLD": "the cursor stays on a connection that the next statement does not get",
-}
-
-
-@pooler_rule(
-    "session-features",
-    "sharing",
-    Severity.ERROR,
-    evidence=Evidence.OBSERVED,
-    ok="The application uses nothing that needs a session of its own",
-    bad="""
-    ;; server: host=db max_connections=200
-    ;; uses: LISTEN
-    [databases]
-    jobs = host=db
-    [pgbouncer]
-    pool_mode = transaction
-    """,
-    good="""
-    ;; server: host=db max_connections=200
-    ;; uses: LISTEN
-    [databases]
-    jobs = host=db
-    [pgbouncer]
-    pool_mode = session
-    """,
-)
-def session_features(scene: Scene) -> Iterator[Verdict | Blind]:
-    """The application uses session features through a pool that lends connections for one transaction.
-
-    Why: SET, LISTEN, session advisory locks, temporary tables and PREPARE live in the server connection. In transaction
-    mode the next transaction gets another one, and the next client gets yours with all that is left in it. Observed on
-    1.18 and 1.25: SET leaks, LISTEN receives nothing, locks are released by others.
-
-    Fix: SET LOCAL and pg_advisory_xact_lock inside a transaction, `on commit drop` for temporary tables, LISTEN and
-    migrations over a direct connection or an entry with pool_mode=session.
-
-    Not reported when: no database lends by transaction, or pg_stat_statements shows none of them. It cannot tell which
-    clients come through the pooler: a job that connects directly counts too, so look at the example.
-
-    See: https://www.pgbouncer.org/features.html
-    """
-    lending = scene.config.lends_by_transaction
-    if not lending:
-        return
-    if not scene.servers:
-        yield Blind("no PostgreSQL server was looked at: name its target beside this one (`servers` in dbkit.toml)")
-        return
-    for server in scene.servers:
-        behind = [d for d in lending if any(server.answers(host, port) for host, port in d.servers)]
-        if not behind:
-            continue
-        if server.session_uses is None:
-            yield Blind(f"{server.name}: {server.blind or 'pg_stat_statements was not asked'}")
-            continue
-        for use in server.session_uses:
-            lent = [d.name for d in behind if not use.database or d.name == "*" or d.dbname == use.database]
-            if not lent:
-                continue
-            where = f" in {use.database}" if use.database else ""
-            yield Verdict(
-                f"{use.feature} was run {use.calls:,} times{where} on {server.name}, which {', '.join(lent)} lends by "
-                f"transaction: {_HARM.get(use.feature, 'it needs a session of its own')}; for example: {use.example}",
-                use.feature,
-                severity=Severity.ERROR if use.feature in ("LISTEN", "advisory lock") else Severity.WARN,
-                location=scene.config.location("pool_mode"),
-                data={"calls": use.calls, "server": server.name, "database": use.database},
-                key=f"{server.name}/{use.database}",
-            )
 
 
 @pooler_rule(

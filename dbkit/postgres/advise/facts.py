@@ -124,7 +124,7 @@ def read(connection: Connection, found: Server) -> Facts:
         with connection.transaction():
             connection.execute("set transaction isolation level repeatable read")
             for key, value in (("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", LOCK_TIMEOUT)):
-                connection.execute("select set_config(%s, %s, true)", [key, value])
+                connection.execute("select /* dbkit */ set_config(%s, %s, true)", [key, value])
             return _read(connection, found)
     except psycopg.Error as error:
         raise explain(error, f"cannot read the catalogue of database {found.database}") from None

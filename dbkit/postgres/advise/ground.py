@@ -59,7 +59,7 @@ def prepare(connection: Connection, *, seconds: int) -> None:
         ("lock_timeout", "2s"),
         ("plan_cache_mode", "force_generic_plan"),
     ):
-        connection.execute("select set_config(%s, %s, false)", [key, value])
+        connection.execute("select /* dbkit */ set_config(%s, %s, false)", [key, value])
 
 
 def explain(connection: Connection, statement: Statement) -> Plan | str:

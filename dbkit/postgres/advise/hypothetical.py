@@ -32,7 +32,7 @@ class Hypothetical:
         self._oids: dict[int, int] = {}
         self._names: dict[str, int] = {}
         ground.prepare(connection, seconds=10)
-        connection.execute("select set_config('search_path', %s, false)", [path_sql(facts.search_path)])
+        connection.execute("select /* dbkit */ set_config('search_path', %s, false)", [path_sql(facts.search_path)])
         self._call("hypopg_reset()")
 
     def plan(self, statement: Statement) -> Plan | str:

@@ -109,7 +109,7 @@ def _rows(connection: Connection, facts: Facts) -> tuple[list[DictRow], float]:
     try:
         path = path_sql((facts.extensions[EXTENSION][0], "pg_catalog"))
         with connection.transaction():
-            connection.execute("select set_config('search_path', %s, true)", [path])
+            connection.execute("select /* dbkit */ set_config('search_path', %s, true)", [path])
             connection.execute("set local statement_timeout = '60s'")
             rows = fetch(connection, assets.query("postgres/statements"))
             return rows, fetch(connection, assets.query("postgres/statements_since"))[0]["seconds"]

@@ -201,12 +201,12 @@ class Builder:
 
     @contextmanager
     def _short_lock(self) -> Generator[None]:
-        self.connection.execute(sql.SQL("set lock_timeout = {}").format(sql.Literal(SHORT_LOCK)))
+        self.connection.execute(sql.SQL("set /* dbkit */ lock_timeout = {}").format(sql.Literal(SHORT_LOCK)))
         try:
             yield
         finally:
             if not self.connection.closed:
-                self.connection.execute("set lock_timeout = 0")
+                self.connection.execute("set /* dbkit */ lock_timeout = 0")
 
     def wait(self, what: str, began: float) -> None:
         """Let another session's build go on for a moment. Raises Stopped after the deadline."""

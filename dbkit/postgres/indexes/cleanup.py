@@ -34,7 +34,7 @@ def sweep(connection: Connection, server: Server, watch: Watch, made: Index) -> 
     running = Running(connection, made.qualified, PATIENCE, tidying=True)
     try:
         with watch.over(running):
-            connection.execute("set lock_timeout = '5s'")
+            connection.execute("set /* dbkit */ lock_timeout = '5s'")
             connection.execute(statement)
     except (errors.LockNotAvailable, errors.QueryCanceled) as error:
         why = f"{explain(error, '').why}; the next run removes it"
@@ -44,7 +44,7 @@ def sweep(connection: Connection, server: Server, watch: Watch, made: Index) -> 
         return False
     finally:
         if not connection.closed:
-            connection.execute("set lock_timeout = 0")
+            connection.execute("set /* dbkit */ lock_timeout = 0")
     watch.say("removed", object=made.qualified, why="the INVALID remains of the failed build")
     return True
 

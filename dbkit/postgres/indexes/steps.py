@@ -22,7 +22,7 @@ ACTIONS = frozenset({"drop-index", "reindex", "create-index"})
 
 def take(builder: Builder, step: Step, outcome: Outcome) -> None:
     """Take one step and verify it. Raises Refused when its object has changed since the plan was made."""
-    builder.connection.execute("set search_path = pg_catalog")
+    builder.connection.execute("set /* dbkit */ search_path = pg_catalog")
     if step.action == "create-index":
         wishes.settle(builder, desired.read(step.sql, f"step {step.id}")[0], outcome)
         return
@@ -42,7 +42,7 @@ def take(builder: Builder, step: Step, outcome: Outcome) -> None:
 
 def current(connection: Connection) -> Mapping[str, Index]:
     """Every index by its qualified name."""
-    connection.execute("set search_path = pg_catalog")
+    connection.execute("set /* dbkit */ search_path = pg_catalog")
     return {index.qualified: index for index in catalog.indexes(connection)}
 
 

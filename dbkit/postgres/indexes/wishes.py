@@ -68,7 +68,7 @@ def _look(builder: Builder, wanted: Wanted) -> Observed:
     until = time.monotonic() + builder.limits.max_wait
     with builder.watch.waiting(wanted.name) as note:
         while True:
-            builder.connection.execute("set search_path = pg_catalog")
+            builder.connection.execute("set /* dbkit */ search_path = pg_catalog")
             try:
                 return observe(builder.connection, builder.server, [wanted])
             except TableLocked as locked:

@@ -140,7 +140,7 @@ class VerifyJob:
         with ExitStack() as stack:
             control = stack.enter_context(connect(self._target, purpose="verify watch"))
             worker = stack.enter_context(connect(self._target, purpose="verify"))
-            worker.execute("set row_security = off")
+            worker.execute("set /* dbkit */ row_security = off")
             for spec in self._specs:
                 began = time.monotonic()
                 verdict = Verdict(spec)

@@ -62,7 +62,7 @@ class Session:
             if self.deadlock_timeout:
                 settings.append(("deadlock_timeout", _ms(DEADLOCK_TIMEOUT)))
             for name, value in settings:
-                connection.execute(sql.SQL("set {} = {}").format(sql.Identifier(name), sql.Literal(value)))
+                connection.execute(sql.SQL("set /* dbkit */ {} = {}").format(sql.Identifier(name), sql.Literal(value)))
         except psycopg.Error:
             connection.close()
             raise

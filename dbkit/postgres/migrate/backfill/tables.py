@@ -209,7 +209,7 @@ def immutable(connection: Connection, spec: BackfillSpec, expression: str) -> bo
     if text.has_subquery(expression):
         return False
     probe = sql.Identifier("pg_temp", spec.table)
-    create = sql.SQL("create temp table {} (like {})").format(
+    create = sql.SQL("create /* dbkit */ temp table {} (like {})").format(
         sql.Identifier(spec.table), text.table(spec.schema, spec.table)
     )
     index = sql.SQL("create index on {} ((1)) where (({}) is null)").format(probe, text.raw(expression))

@@ -130,11 +130,13 @@ class _Call:
         """As the revision expects it; the lock of the run that may have died over it comes first."""
         schema = self.online.environment.schema
         path = (
-            sql.SQL("set search_path = {}").format(sql.Identifier(schema)) if schema else sql.SQL("reset search_path")
+            sql.SQL("set /* dbkit */ search_path = {}").format(sql.Identifier(schema))
+            if schema
+            else sql.SQL("reset search_path")
         )
         connection.execute(path)
         with suppress(errors.InsufficientPrivilege):
-            connection.execute(sql.SQL("set deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))
+            connection.execute(sql.SQL("set /* dbkit */ deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))
         connection.autocommit = False
 
     def _call(self, connection: Connection, book: Book) -> None:

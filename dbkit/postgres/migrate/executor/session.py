@@ -103,12 +103,14 @@ class Session:
         self.connection.execute("reset all")
         pin(self.connection)
         if self._schema:
-            self.connection.execute(sql.SQL("set search_path = {}").format(sql.Identifier(self._schema)))
+            self.connection.execute(sql.SQL("set /* dbkit */ search_path = {}").format(sql.Identifier(self._schema)))
         else:
             self.connection.execute("reset search_path")
         self.quick = False
         try:
-            self.connection.execute(sql.SQL("set deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))
+            self.connection.execute(
+                sql.SQL("set /* dbkit */ deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK))
+            )
             self.quick = True
         except errors.InsufficientPrivilege:
             rows = fetch(self.connection, "select extract(epoch from current_setting('deadlock_timeout')::interval) s")
@@ -118,7 +120,7 @@ class Session:
         """A killed runner's server process may still be at its last statement: its lock goes with it."""
         number = lock_number(self.server.database, "migrate worker")
         until = time.monotonic() + WAIT_FOR_DEAD
-        while not fetch(self.connection, "select pg_try_advisory_lock(%s) as held", [number])[0]["held"]:
+        while not fetch(self.connection, "select /* dbkit */ pg_try_advisory_lock(%s) as held", [number])[0]["held"]:
             if time.monotonic() > until:
                 raise Stopped(
                     "the server still runs a statement of an earlier dbkit that is gone",

@@ -56,7 +56,8 @@ def catalogued(
     """What the catalogue knows to rest on columns; with `copied` without what the change takes over by itself."""
     with connection.transaction():  # behind a pooler the next one may meet another session
         connection.execute(
-            "select set_config('dbkit.about', %s, true), set_config('dbkit.columns', %s::text[]::text, true), "
+            "select /* dbkit */ set_config('dbkit.about', %s, true), "
+            "set_config('dbkit.columns', %s::text[]::text, true), "
             "set_config('dbkit.ours', %s::bigint[]::text, true)",
             [sql.Identifier(*table).as_string(), list(columns), [s.oid for s in change.backfills]],
         )

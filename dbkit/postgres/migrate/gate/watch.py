@@ -111,10 +111,12 @@ def _blind(sight: Mapping[str, Any]) -> Blind | None:
 
 
 def _look(connection: Connection, change: str, shape: Shape, extension: str, watched: Watched) -> None:
-    connection.execute("select set_config('search_path', quote_ident(%s) || ', pg_catalog', true)", [extension])
+    connection.execute(
+        "select /* dbkit */ set_config('search_path', quote_ident(%s) || ', pg_catalog', true)", [extension]
+    )
     info = fetch(connection, "select dealloc::bigint as dealloc, stats_reset from pg_stat_statements_info")[0]
     rows = fetch(connection, assets.query("gate/statements"))
-    connection.execute("select set_config('search_path', 'pg_catalog', true)")
+    connection.execute("select /* dbkit */ set_config('search_path', 'pg_catalog', true)")
     before = fetch(connection, "select * from dbkit.gate_watch where change = %s for update", [change])
     known = {
         row["statement"]: row for row in fetch(connection, "select * from dbkit.gate_use where change = %s", [change])
