@@ -1,9 +1,7 @@
 """A run of a change is cut off at every statement, killed, doubled or held up; the next run ends it or takes it back."""
 
 import itertools
-import random
 import signal
-import subprocess
 import threading
 import time
 from contextlib import contextmanager
@@ -349,33 +347,6 @@ def wait_for(place, query, seconds=20):
             pass
         time.sleep(0.01)
     raise AssertionError(f"never seen: {query}")
-
-
-@FEW
-def test_killed_again_and_again_at_any_moment(fresh):
-    """kill -9 after a random while, until a run gets through; then what is there is what one run would have made."""
-    chance = random.Random(5)
-    whole = fresh()
-    verified(whole)
-    whole.done("contract")
-    place = fresh()
-    for what in (
-        ("expand",),
-        ("contract", "--accept", "observation", "--accept", "statement", "--accept", "transaction"),
-    ):
-        if what[0] == "contract":
-            place.fill(place.change)
-        for kills in range(8):
-            process = place.cli(*what)
-            try:
-                process.communicate(timeout=chance.uniform(0.5, 1.6) + kills * 0.1)
-            except subprocess.TimeoutExpired:
-                process.send_signal(signal.SIGKILL)
-                process.communicate()
-        place.done(what[0], place.change)
-    assert place.facts("t") == whole.facts("t")
-    assert place.db.execute("select * from t order by id") == whole.db.execute("select * from t order by id")
-    assert place.db.execute("select * from dbkit.migration_part") == []
 
 
 @FEW

@@ -11,7 +11,7 @@ import random
 import zlib
 
 from tests.fixtures.change_cases import CASES
-from tests.fixtures.change_scenes import FAULTS, Scene, disturbed
+from tests.fixtures.change_scenes import FAULTS, SIGKILL, Scene, disturbed
 
 HOW = os.environ.get("DBKIT_TEST_FAULTS", "sample")
 SEED = int(os.environ.get("DBKIT_TEST_FAULTS_SEED", "5"))
@@ -20,13 +20,17 @@ SEED = int(os.environ.get("DBKIT_TEST_FAULTS_SEED", "5"))
 def cells(scene, number):
     """The cells to run: step, state, fault, statement, whether it is taken back, whether an application works."""
     faults = FAULTS
+    chance = random.Random(f"{SEED} {scene.case.name} {number}")
     if HOW == "sample":
-        chance = random.Random(f"{SEED} {scene.case.name} {number}")
-        for (what, before), most in scene.lengths.items():
+        real = (CASES.index(scene.case) + SEED) % len(scene.lengths)
+        for n, ((what, before), most) in enumerate(scene.lengths.items()):
             back = what in ("expand", "backfill", "contract") and chance.random() < 0.4
             traffic = scene.case.traffic and chance.random() < 0.3
-            yield what, before, chance.choice(faults), chance.randint(1, most), back, traffic
+            fault, at = chance.choice(faults), chance.randint(1, most)
+            yield what, before, SIGKILL if n == real else fault, at, back, traffic
         return
+    for (what, before), most in scene.lengths.items():
+        yield what, before, SIGKILL, chance.randint(1, most), False, False
     stride = 1 if HOW == "all" else int(HOW)
     for (what, before), most in scene.lengths.items():
         for at in range(1 + number % stride, most + 1, stride):

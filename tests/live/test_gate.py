@@ -116,6 +116,16 @@ def test_a_reset_of_the_statistics_begins_the_watch_anew(gated):
     assert "was reset" in blocked[0].who
 
 
+@pytest.mark.parametrize("than", ["the watch", "the last look"])
+def test_the_statistics_of_another_primary_begin_the_watch_anew(gated, than):
+    """After a failover they may be older than the watch, or younger than its last look: neither tells what ran before."""
+    gated.look()
+    shift = "+ interval '1 d'" if than == "the watch" else "- interval '1 d', looked = looked - interval '2 d'"
+    gated.db.execute(f"update dbkit.gate_watch set since = since - interval '3 d', stats_reset = stats_reset {shift}")
+    (blocked,) = [b for b in gated.look() if b.what == "observation"]
+    assert "failover" in blocked.who
+
+
 def test_evicted_entries_begin_the_watch_anew(gated):
     gated.look()
     time.sleep(WINDOW + 0.1)

@@ -24,7 +24,7 @@ from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
-from dbkit.postgres.migrate.executor.session import Fill
+from dbkit.postgres.migrate.executor.lone import Fill
 from dbkit.postgres.migrate.executor.units import Sentence
 from dbkit.postgres.migrate.revisions import DOWN, Environment
 from dbkit.settings import Target

@@ -26,8 +26,9 @@ from dbkit.postgres.indexes.watch import Limits, Watch
 from dbkit.postgres.migrate import revisions
 from dbkit.postgres.migrate.executor.budget import Budget
 from dbkit.postgres.migrate.executor.done import Done
+from dbkit.postgres.migrate.executor.lone import Fill
 from dbkit.postgres.migrate.executor.online import Online
-from dbkit.postgres.migrate.executor.session import Fill, Session
+from dbkit.postgres.migrate.executor.session import Session
 from dbkit.postgres.migrate.executor.units import Unit, cut
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 from dbkit.settings import Target

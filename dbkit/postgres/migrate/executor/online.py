@@ -20,7 +20,6 @@ from dbkit.errors import Broken, DbkitError, Refused
 from dbkit.postgres.connect import Connection, connect, fetch
 from dbkit.postgres.indexes import failure
 from dbkit.postgres.indexes.watch import Running
-from dbkit.postgres.jobstore import lock_number
 from dbkit.postgres.migrate import alembic_source
 from dbkit.postgres.migrate.executor import units, wants
 from dbkit.postgres.migrate.executor.done import Done
@@ -137,6 +136,7 @@ class _Call:
         connection.execute(path)
         with suppress(errors.InsufficientPrivilege):
             connection.execute(sql.SQL("set /* dbkit */ deadlock_timeout = {}").format(sql.Literal(QUICK_DEADLOCK)))
+        self.session.wait_for_the_dead(connection, "migrate online")
         connection.autocommit = False
 
     def _call(self, connection: Connection, book: Book) -> None:
@@ -149,8 +149,6 @@ class _Call:
         try:
             with engine.connect() as bound, bound.begin() as transaction:
                 self._allow(connection)
-                number = lock_number(self.session.server.database, "migrate online")
-                connection.execute("select pg_advisory_xact_lock(%s)", [number])
                 before = _transaction(connection)
 
                 def sending(_c: Any, _cursor: Any, statement: str, given: Any, *_rest: Any) -> None:

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import re
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Final, LiteralString, cast
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import Final
 
 import psycopg
 from psycopg import errors, sql
 
+from dbkit import assets
 from dbkit.errors import Broken, DbkitError, Stopped
 from dbkit.model import Json
-from dbkit.postgres import ddl
 from dbkit.postgres.connect import Connection, fetch, pin
-from dbkit.postgres.indexes import desired, failure, wishes
+from dbkit.postgres.indexes import failure
 from dbkit.postgres.indexes.build import Builder
-from dbkit.postgres.indexes.outcome import Outcome
 from dbkit.postgres.indexes.watch import Limits, Running, Watch
 from dbkit.postgres.jobstore import lock_number
 from dbkit.postgres.migrate.executor import blockers, wants
 from dbkit.postgres.migrate.executor.blockers import Holder
 from dbkit.postgres.migrate.executor.budget import SMALLEST, Budget
 from dbkit.postgres.migrate.executor.done import Done
-from dbkit.postgres.migrate.executor.units import Sentence, Unit
+from dbkit.postgres.migrate.executor.lone import Fill, Lone, statement
+from dbkit.postgres.migrate.executor.units import Unit
 from dbkit.postgres.migrate.executor.wants import Want
 from dbkit.postgres.migrate.locks import Mode
-from dbkit.postgres.migrate.names import Name
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 
@@ -36,8 +34,6 @@ QUICK_DEADLOCK: Final = "50ms"
 """The server gives an autovacuum's lock to us, and finds deadlocks, only after this: it must be under our patience."""
 WAIT_FOR_DEAD: Final = 30.0
 Book = Callable[[Connection], None]
-Fill = Callable[[Sentence], bool]
-"""Fills rows in batches instead of the statement; False leaves it to the statement."""
 
 
 class Session:
@@ -50,15 +46,15 @@ class Session:
         self.watch = watch
         self.budget = budget
         self.limits = limits
-        self._fill = fill
         self._schema = schema
         self._locking = False
         self._cancel = blockers.pattern(cancel)
         self._builder = Builder(target, watch, limits, time.monotonic())
         self.connection: Connection = self._builder.connection
         self.server = self._builder.server
+        self._lone = Lone(self._builder, watch, limits, fill)
         self._clean()
-        self._wait_for_the_dead()
+        self.wait_for_the_dead(self.connection, "migrate worker")
 
     def close(self) -> None:
         """Leave the server."""
@@ -70,12 +66,12 @@ class Session:
         try:
             self._clean()
             for setting in unit.settings:
-                self.connection.execute(_sql(setting))
+                self.connection.execute(statement(setting))
             alone = unit.single
             if alone is None:
                 self._together(unit, done, book)
             else:
-                self._alone(alone, unit, done)
+                self._lone.run(alone, unit, done)
                 self._clean()
                 with self.connection.transaction():
                     book(self.connection)
@@ -116,18 +112,28 @@ class Session:
             rows = fetch(self.connection, "select extract(epoch from current_setting('deadlock_timeout')::interval) s")
             self.quick = float(rows[0]["s"]) < self.budget.max_stall
 
-    def _wait_for_the_dead(self) -> None:
-        """A killed runner's server process may still be at its last statement: its lock goes with it."""
-        number = lock_number(self.server.database, "migrate worker")
+    def wait_for_the_dead(self, connection: Connection, key: str) -> None:
+        """Take the lock of a worker of this run: a killed one's server process may still be at its last statement.
+
+        Raises Stopped when that does not end. The lock goes with the connection.
+        """
+        number = lock_number(self.server.database, key)
         until = time.monotonic() + WAIT_FOR_DEAD
-        while not fetch(self.connection, "select /* dbkit */ pg_try_advisory_lock(%s) as held", [number])[0]["held"]:
-            if time.monotonic() > until:
+        while not fetch(connection, "select /* dbkit */ pg_try_advisory_lock(%s) as held", [number])[0]["held"]:
+            if time.monotonic() > until or self.watch.stopping:
                 raise Stopped(
                     "the server still runs a statement of an earlier dbkit that is gone",
-                    why=f"its session holds the lock of the migration worker after {format_seconds(WAIT_FOR_DEAD)}",
-                    hint="wait until it ends (pg_stat_activity, application_name dbkit index build), then run it again",
+                    why=f"the lock of the {key} is held{self._held_by(connection, number)}",
+                    hint="wait until it ends, or pg_terminate_backend it (what it does is rolled back or can be "
+                    "begun again), then run the same command again",
                 )
             time.sleep(LOOK)
+
+    @staticmethod
+    def _held_by(connection: Connection, number: int) -> str:
+        rows = [row for row in fetch(connection, assets.query("state/locks")) if row["number"] == number]
+        who = rows[0] if rows else {}
+        return f" by server process {who['pid']}, {who['application_name']}, since {who['since']}" if who else ""
 
     def _together(self, unit: Unit, done: Done, book: Book) -> None:
         with self.watch.waiting(unit.told) as note:
@@ -194,7 +200,7 @@ class Session:
                 stack.enter_context(self.connection.pipeline())
             self._allow(allowance, hold)
             for sentence in unit.sentences:
-                self.connection.execute(_sql(sentence.sql))
+                self.connection.execute(statement(sentence.sql))
 
     def _allow(self, lock: float, statement: float) -> None:
         """The timeouts of what follows in this transaction, in seconds; 0 is none."""
@@ -202,71 +208,6 @@ class Session:
             "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
             [milliseconds(lock), milliseconds(statement)],
         )
-
-    def _alone(self, sentence: Sentence, unit: Unit, done: Done) -> None:
-        """A statement that cannot share a transaction with its bookkeeping, and therefore must bear to be run again."""
-        done.attempts += 1
-        if sentence.fill and self._fill(sentence):
-            return
-        if sentence.index == "create":
-            outcome = Outcome(unit.told, "")
-            wanted = desired.read(self._qualified(_plain(sentence.sql)), f"line {sentence.line}")[0]
-            wishes.settle(self._builder, wanted, outcome)
-            done.waited += outcome.waited
-            if self._called(wanted):
-                return
-            self.connection.execute("reset search_path")
-        running = Running(self.connection, unit.told, self.limits)
-        try:
-            with self._watched(running):
-                self.connection.execute(_sql(sentence.sql))
-        except errors.UndefinedObject:
-            if sentence.index != "drop":
-                raise
-        finally:
-            done.waited += running.waited
-
-    def _called(self, wanted: desired.Wanted) -> bool:
-        """Whether the index is there under its own name, which later statements of a revision may go by.
-
-        Its equal under another name is enough for a wish, but not here. An invalid one is removed.
-        """
-        name = Name(wanted.schema or "", wanted.name).sql
-        rows = fetch(
-            self.connection,
-            "select indisvalid as valid from pg_catalog.pg_index where indexrelid = pg_catalog.to_regclass(%s)",
-            [name],
-        )
-        if rows and not rows[0]["valid"]:
-            self.connection.execute(_sql(f"drop index concurrently {name}"))
-            return False
-        return bool(rows)
-
-    def _qualified(self, statement: str) -> str:
-        """The index on the table that the revision's search_path means: the builder looks with its own."""
-        node = ddl.copy(ddl.parse(statement)[0].node)
-        relation = node.index_stmt.relation
-        if not relation.schemaname:
-            rows = fetch(
-                self.connection,
-                "select n.nspname::text as schema "
-                "from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace "
-                "where c.oid = pg_catalog.to_regclass(%s)",
-                [Name("", relation.relname).sql],
-            )
-            if rows:
-                relation.schemaname = rows[0]["schema"]
-        return ddl.deparse(node)
-
-    @contextmanager
-    def _watched(self, running: Running) -> Generator[None]:
-        try:
-            with self.watch.over(running):
-                yield
-        except psycopg.Error as error:
-            if running.reason:
-                raise failure.of_build(error, running.object, running.reason) from None
-            raise
 
     def _holders(self, wanted: Sequence[Want]) -> list[Holder]:
         return blockers.holders(
@@ -348,13 +289,3 @@ def _timed_out(error: psycopg.Error) -> bool:
 def milliseconds(seconds: float) -> str:
     """A timeout as the server reads it; 0 is none."""
     return f"{max(1, round(seconds * 1000))}ms" if seconds else "0"
-
-
-def _plain(statement: str) -> str:
-    """The statement without IF NOT EXISTS: an index of that name is judged by its definition, not by its name."""
-    return re.sub(r"(?i)\bif\s+not\s+exists\s+", "", statement, count=1)
-
-
-def _sql(text: str) -> sql.SQL:
-    # The statements of a revision: the user's own program, sent as it stands.
-    return sql.SQL(cast(LiteralString, text))

@@ -1,8 +1,9 @@
 """Watches pg_stat_statements from look to look: which statements of the old shape are still being run, and since when
 it has been quiet. What was counted before the first look says nothing: the old application ran then.
 
-Each look compares with the one before. Whatever breaks the chain (statistics reset, entries evicted because
-pg_stat_statements.max is too small) begins the quiet time anew, since nobody can tell what ran in between.
+Each look compares with the one before. Whatever breaks the chain (statistics reset, a failover to a server with its
+own, entries evicted because pg_stat_statements.max is too small) begins the quiet time anew, since nobody can tell what
+ran in between.
 """
 
 from __future__ import annotations
@@ -137,7 +138,12 @@ def _since(last: Mapping[str, Any] | None, info: Mapping[str, Any], now: datetim
     if last is None:
         return now, "the watch begins"
     if last["stats_reset"] != info["stats_reset"]:
-        return info["stats_reset"] or now, "pg_stat_statements was reset: what ran just before is not known"
+        # Not since the reset: after a failover these are the counters of another server, which may be older than the
+        # watch, and do not hold what ran on the old primary until then.
+        return (
+            now,
+            "pg_stat_statements was reset, or is another server's since a failover: what ran before is not known",
+        )
     if info["dealloc"] > last["dealloc"]:
         evicted = info["dealloc"] - last["dealloc"]
         return now, f"entries were evicted {evicted} times since the last look: raise pg_stat_statements.max"
