@@ -74,7 +74,7 @@ def lint(
         typer.Option(
             "--assume-in-transaction/--no-assume-in-transaction",
             help="Whether the tool that runs plain SQL files opens a transaction. Known for Flyway, dbmate, goose,"
-            " golang-migrate, sqitch, Atlas, Prisma, Alembic and Django.",
+            " golang-migrate, sqlx, Diesel, Hasura, sqitch, Atlas, Prisma, Alembic and Django.",
             show_default=False,
         ),
     ] = None,

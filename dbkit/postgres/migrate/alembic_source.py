@@ -11,17 +11,16 @@ from __future__ import annotations
 import ast
 import inspect
 import io
-import sys
 import traceback
 import warnings
-from collections.abc import Callable, Mapping
-from configparser import ConfigParser
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.migrate.alembic_names import convention
+from dbkit.postgres.migrate.alembic_places import directory, importable
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
 
@@ -61,21 +60,15 @@ def read(path: Path) -> list[Script]:
     from alembic.util.exc import CommandError
 
     locations = _locations(folder, path)
-    try:
-        # A folder of its own for bytecode would be left behind in the user's tree.
-        held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    with importable(path, folder):
         try:
-            scripts = ScriptDirectory(str(folder), version_locations=locations)
-            revisions = list(scripts.walk_revisions())
-        finally:
-            sys.dont_write_bytecode = held
-    except CommandError as error:
-        raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
-    except Exception as error:
-        hint = "a revision's imports have to resolve where dbkit runs: install the application, or set PYTHONPATH"
-        raise UsageError(f"{path}: a revision cannot be imported", why=_cause(error), hint=hint) from None
-    naming = convention(folder)
-    rendered = [_render(r, naming) for r in reversed(revisions)]
+            revisions = list(ScriptDirectory(str(folder), version_locations=locations).walk_revisions())
+        except CommandError as error:
+            raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
+        except (Exception, SystemExit) as error:
+            raise not_imported(path, error, locations) from None
+        naming = convention(folder)
+        rendered = [_render(r, naming) for r in reversed(revisions)]
     if only is not None:
         # The ones before give the schema; the ones after are not read at all.
         position = next((n for n, s in enumerate(rendered) if _same(s.path, only)), None)
@@ -85,6 +78,18 @@ def read(path: Path) -> list[Script]:
     if not rendered:
         raise _nothing(path)
     return rendered
+
+
+def not_imported(path: Path, error: BaseException, locations: Iterable[str | Path]) -> UsageError:
+    """The error for a revision whose import failed, with its file where the traceback shows one."""
+    files = [entry.filename for entry in traceback.extract_tb(error.__traceback__)]
+    if isinstance(error, SyntaxError) and error.filename:
+        files.append(error.filename)
+    folders = [Path(place).resolve() for place in locations]
+    mine = [f for f in files if any(Path(f).resolve().is_relative_to(folder) for folder in folders)]
+    what = f"{path}: revision {Path(mine[-1]).name}" if mine else f"{path}: a revision"
+    hint = "what it imports has to resolve where dbkit runs: install the application or set prepend_sys_path"
+    return UsageError(f"{what} cannot be imported", why=_cause(error), hint=hint)
 
 
 def _same(path: Path | None, other: Path) -> bool:
@@ -105,62 +110,6 @@ def _nothing(path: Path) -> UsageError:
 
 def _inside_versions(folder: Path) -> bool:
     return any(_looks_like_revision(f) for f in folder.glob("*.py"))
-
-
-def directory(path: Path) -> tuple[Path, Path | None]:
-    """The script directory, and the one revision asked for, if it is one."""
-    if path.name == "alembic.ini":
-        return _from_ini(path), None
-    if path.name == "pyproject.toml":
-        return _from_pyproject(path), None
-    if path.is_dir():
-        if (path / "alembic.ini").is_file() and not (path / "env.py").is_file():
-            return _from_ini(path / "alembic.ini"), None
-        for folder in (path, path.parent):
-            if (folder / "env.py").is_file():
-                return folder, None
-        return path, None
-    for folder in path.resolve().parents:
-        if (folder / "env.py").is_file():
-            return folder, path
-    return path.parent, path
-
-
-def _from_ini(file: Path) -> Path:
-    parser = ConfigParser(interpolation=None)
-    try:
-        parser.read_string(file.read_text(encoding="utf-8"))
-        location = parser.get("alembic", "script_location")
-    except OSError as error:
-        raise UsageError(f"cannot read {file}", why=error.strerror) from None
-    except Exception as error:
-        raise UsageError(
-            f"{file} names no script_location", why=str(error).splitlines()[0], hint="[alembic] script_location = ..."
-        ) from None
-    return _existing(file, location)
-
-
-def _from_pyproject(file: Path) -> Path:
-    import tomllib
-
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-        location = str(table["tool"]["alembic"]["script_location"])
-    except (OSError, tomllib.TOMLDecodeError, KeyError, TypeError):
-        raise UsageError(f"{file} has no [tool.alembic] script_location") from None
-    return _existing(file, location)
-
-
-def _existing(file: Path, location: str) -> Path:
-    folder = Path(location.replace("%(here)s", str(file.parent)))
-    folder = folder if folder.is_absolute() else file.parent / folder
-    if not (folder / "env.py").is_file():
-        raise UsageError(
-            f"{file}: no Alembic environment at {folder}",
-            why="env.py is missing",
-            hint="`alembic init` makes one; or give the folder with the revisions",
-        )
-    return folder
 
 
 def _cause(error: BaseException) -> str:

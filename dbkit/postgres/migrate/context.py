@@ -95,6 +95,8 @@ class Context:
     """Views, functions and the like that the script creates anywhere."""
     attached_later: frozenset[tuple[tuple[str, str], str]] = frozenset()
     """(table, name) of triggers, policies and constraints that the script creates anywhere."""
+    calls: bool = False
+    """Whether a line is a call of another language that may send several statements (Alembic)."""
     only_one: bool = False
     """Whether the script holds one statement."""
     made_room: set[tuple[tuple[str, str], str]] = field(default_factory=set[tuple[tuple[str, str], str]])

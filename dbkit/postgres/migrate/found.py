@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,6 +14,7 @@ from dbkit.postgres.migrate.source import Part, Script
 
 _BY_PSQL: Final = ("plain", "sqitch")
 """Kinds of scripts that psql runs or may run: for others `:name` is an error of the file."""
+_PLACE: Final = re.compile(r"\A[^\n]*?:\d+:\d+: ")
 _LONGEST: Final = 120
 """Characters of the grammar's sentence that are shown: an unclosed quote quotes the rest of the file."""
 
@@ -51,7 +53,7 @@ class Coverage:
 
 def plain(error: ddl.SqlSyntaxError) -> str:
     """The grammar's sentence without the place, which the finding carries itself."""
-    words = " ".join((error.what.partition(f":{error.line}:{error.column}: ")[2] or error.what).split())
+    words = " ".join(_PLACE.sub("", error.what).split())
     return words if len(words) <= _LONGEST else f"{words[:_LONGEST]} ..."
 
 

@@ -18,7 +18,7 @@ from psycopg import sql
 
 from dbkit.errors import Refused, UsageError
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate import alembic_source
+from dbkit.postgres.migrate import alembic_places, alembic_source
 from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.source import Part
 
@@ -189,7 +189,7 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
     place = given or _nearest(Path.cwd())
     if not place.exists():
         raise UsageError(f"{place} does not exist", hint="name alembic.ini or the folder that holds env.py")
-    directory, _ = alembic_source.directory(place)
+    directory, _ = alembic_places.directory(place)
     from alembic.config import Config
     from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
@@ -204,8 +204,7 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
     except CommandError as error:
         raise UsageError(f"{directory}: Alembic cannot read the revisions", why=str(error)) from None
     except Exception as error:
-        why = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise UsageError(f"{directory}: a revision cannot be imported", why=why) from None
+        raise alembic_source.not_imported(directory, error, [directory, place.parent]) from None
     finally:
         sys.dont_write_bytecode = held
     naming = convention(directory)

@@ -108,6 +108,8 @@ def _kept(script: Script, found: Found) -> str:
             "goose": "add `-- +goose NO TRANSACTION` and give the statement a file of its own",
             "flyway": "give the statement a file of its own",
             "golang-migrate": "give the statement a file of its own",
+            "sqlx": "give the statement a file of its own",
+            "diesel": "say `run_in_transaction = false` in metadata.toml and give the statement a migration of its own",
             "prisma": "give the statement a migration of its own",
         }.get(script.kind, "move it out of the transaction")
         return f"the safe form cannot run in the transaction around it: {how}"

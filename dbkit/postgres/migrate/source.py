@@ -1,9 +1,9 @@
 """SQL migrations where they lie: which files, in which order, which part of each, and whether the tool that runs them
 opens a transaction.
 
-Known by their marks: Flyway, dbmate, goose, golang-migrate, sqitch, Atlas, Prisma, Django's sqlmigrate output; anything
-else is plain SQL, of which it is not known whether a transaction surrounds it. Text that is not run (down sections,
-psql's commands, COPY data) is blanked out, so that every position stays that of the file.
+Known by their marks: Flyway, dbmate, goose, golang-migrate, sqlx, Diesel, Hasura, sqitch, Atlas, Prisma, Django's
+sqlmigrate output; anything else is plain SQL, of which it is not known whether a transaction surrounds it. Text that is
+not run (down sections, psql's commands, COPY data) is blanked out, so that every position stays that of the file.
 """
 
 from __future__ import annotations
@@ -63,11 +63,14 @@ _DBMATE: Final = re.compile(r"^--\s*migrate:(up|down)\b([^\n]*)$", re.MULTILINE)
 _GOOSE: Final = re.compile(r"^--\s*\+goose\s+(Up|Down)\b[^\n]*$", re.MULTILINE | re.IGNORECASE)
 _GOOSE_ALONE: Final = re.compile(r"^--\s*\+goose\s+NO\s+TRANSACTION", re.MULTILINE | re.IGNORECASE)
 _ATLAS_ALONE: Final = re.compile(r"^--\s*atlas:txmode\s+none", re.MULTILINE)
+_SQLX_ALONE: Final = re.compile(r"\A--\s*no-transaction\b")
+_DIESEL_ALONE: Final = re.compile(r"^\s*run_in_transaction\s*=\s*false", re.MULTILINE)
 _DJANGO: Final = re.compile(r"^--\n-- [A-Z][^\n]*\n--\s*$", re.MULTILINE)
 _MARK: Final = re.compile(
     r"--\s*(?:dbkit:\s*(?P<dbkit>no-transaction|in-transaction)"
     r"|squawk-(?P<squawk>disable|enable)-assume-in-transaction)",
 )
+_DOWN: Final = (".down.sql", "_down.sql", ".undo.sql", "-down.sql", ".rollback.sql")
 _SKIPPED_FOLDERS: Final = frozenset({".git", "node_modules", ".venv", "venv", "__pycache__"})
 
 
@@ -164,7 +167,7 @@ def _runs(path: Path) -> bool:
     flyway, golang = _FLYWAY.match(path.name), _GOLANG.match(path.name)
     if flyway:
         return flyway[1] != "U"
-    return not (golang and golang[2] == "down") and not path.name.endswith((".down.sql", "_down.sql", ".undo.sql"))
+    return not (golang and golang[2] == "down") and not path.name.endswith(_DOWN) and path.name != "down.sql"
 
 
 def _order(path: Path) -> tuple[list[tuple[int, int | str]], int, list[tuple[int, int | str]]]:
@@ -214,6 +217,10 @@ def make(shown: str, text: str, path: Path | None = None) -> Script:
         _set(script, "atlas", Wrap.NO if _ATLAS_ALONE.search(text) else Wrap.YES)
     elif path is not None and (path.parent.parent / "migration_lock.toml").is_file():
         _set(script, "prisma", Wrap.NO, one_message=True)
+    elif name == "up.sql" and path is not None and path.with_name("down.sql").is_file():
+        _up_and_down(script, path)
+    elif _SQLX_ALONE.match(text):
+        _set(script, "sqlx", Wrap.NO, one_message=True)
     elif _DJANGO.search(text):
         from dbkit.postgres.migrate.django_source import problems
 
@@ -224,6 +231,16 @@ def make(shown: str, text: str, path: Path | None = None) -> Script:
         script.wrap = Wrap.NO if mark["dbkit"] == "no-transaction" or mark["squawk"] == "disable" else Wrap.YES
         script.one_message = False
     return script
+
+
+def _up_and_down(script: Script, path: Path) -> None:
+    """Hasura's folders lie under `migrations/DATABASE/`, Diesel's under `migrations/`; both open a transaction."""
+    if path.parent.parent.parent.name == "migrations":
+        _set(script, "hasura", Wrap.YES)
+        return
+    settings = path.with_name("metadata.toml")
+    alone = settings.is_file() and _DIESEL_ALONE.search(settings.read_text(encoding="utf-8", errors="replace"))
+    _set(script, "diesel", Wrap.NO if alone else Wrap.YES, one_message=bool(alone))
 
 
 def _set(script: Script, kind: str, wrap: Wrap, *, one_message: bool = False) -> None:

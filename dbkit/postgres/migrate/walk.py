@@ -156,6 +156,7 @@ class Walk:
             [],
             created_later=created,
             attached_later=attached,
+            calls=script.parts is not None,
             only_one=len(statements) == 1,
         )
 

@@ -1,5 +1,8 @@
 """Alembic revisions: rendered one by one, offline, each statement at its op. line."""
 
+import sys
+from pathlib import Path
+
 import pytest
 
 from dbkit.errors import UsageError
@@ -75,6 +78,64 @@ def test_every_way_to_name_it(folder, given):
     assert alembic_source.is_alembic(folder / given)
     _, found = findings(folder / given)
     assert ("not-null-scans", 13) in found
+
+
+@pytest.mark.parametrize(
+    ("location", "given"),
+    [
+        ("%(here)s/db", "proj/alembic.ini"),
+        ("db", "proj/alembic.ini"),
+        ("proj:db", "proj/alembic.ini"),
+        ("proj/db", "proj/alembic.ini"),
+        ("db", "proj/db"),
+        ("db", "proj/db/versions/a1.py"),
+    ],
+)
+def test_the_location_and_the_import_path_are_those_of_the_configuration(tmp_path, monkeypatch, location, given):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "proj" / "db"
+    (place / "versions").mkdir(parents=True)
+    (place / "env.py").write_text("raise SystemExit('env.py must not run')")
+    (tmp_path / "proj" / "tables_of_ours.py").write_text("NAME = 'orders'")
+    (place / "versions" / "a1.py").write_text(
+        "from tables_of_ours import NAME\nfrom alembic import op\nrevision, down_revision = 'a1', None\n"
+        "def upgrade():\n    op.execute(f'create table {NAME} (id int)')\n"
+    )
+    ini = f"[alembic]\nscript_location = {location}\nprepend_sys_path = .\npath_separator = os\n"
+    (tmp_path / "proj" / "alembic.ini").write_text(ini)
+    before = list(sys.path)
+    (script,) = alembic_source.read(Path(given))
+    assert script.text == "create table orders (id int);"
+    assert sys.path == before
+    sys.modules.pop("tables_of_ours")
+
+
+def test_the_revision_that_cannot_be_imported_is_named(folder):
+    (folder / "versions" / "c3_z.py").write_text(
+        "import no_such_module_of_ours\nrevision, down_revision = 'c3', 'b2'\n"
+    )
+    with pytest.raises(UsageError, match=r"revision c3_z\.py cannot be imported") as caught:
+        alembic_source.read(folder)
+    assert "no_such_module_of_ours" in caught.value.why
+
+
+def test_what_is_no_sql_is_said_with_the_revisions_line_alone(folder):
+    (folder / "versions" / "c3_z.py").write_text(
+        "from alembic import op\nrevision, down_revision = 'c3', 'b2'\ndef upgrade():\n    op.execute('alter tabel t')\n"
+    )
+    report, _ = findings(folder)
+    (found,) = [f for f in report.active if f.rule == "migrate.syntax-error"]
+    assert (found.location.line, found.message) == (4, 'syntax error at or near "tabel"')
+
+
+def test_one_call_that_sends_two_statements_could_not_be_one(folder):
+    (folder / "versions" / "c3_z.py").write_text(
+        "from alembic import op\nimport sqlalchemy as sa\nrevision, down_revision = 'c3', 'b2'\ndef upgrade():\n"
+        "    with op.batch_alter_table('u') as u:\n        u.add_column(sa.Column('a', sa.Text))\n"
+        "        u.add_column(sa.Column('b', sa.Text))\n"
+    )
+    report, _ = findings(folder)
+    assert not [f for f in report.active if f.rule == "migrate.several-alters" and "c3_z" in f.location.file]
 
 
 def test_one_revision_alone_is_judged_with_those_before_as_schema(folder):

@@ -3,7 +3,7 @@
 import pytest
 
 from dbkit.model import Severity
-from dbkit.postgres.migrate.source import make
+from dbkit.postgres.migrate.source import make, read_paths
 from dbkit.postgres.migrate.transactions import Wrap
 from tests.fixtures.migrations import hazards, report
 
@@ -18,6 +18,7 @@ from tests.fixtures.migrations import hazards, report
         ("1_x.sql", "-- +goose Up\nselect 1;\n-- +goose Down\ndrop table t;", "goose", Wrap.YES, False),
         ("1_x.sql", "-- +goose NO TRANSACTION\n-- +goose Up\nselect 1;", "goose", Wrap.NO, False),
         ("0001_x.up.sql", "select 1", "golang-migrate", Wrap.NO, True),
+        ("1_x.sql", "-- no-transaction\nselect 1", "sqlx", Wrap.NO, True),
         ("d.sql", "BEGIN;\n--\n-- Create model A\n--\nCREATE TABLE a (id int);\nCOMMIT;", "django", Wrap.NO, False),
         ("m.sql", "-- dbkit: no-transaction\nselect 1", "plain", Wrap.NO, False),
         ("m.sql", "-- squawk-disable-assume-in-transaction\nselect 1", "plain", Wrap.NO, False),
@@ -30,6 +31,25 @@ def test_each_tool_is_known_by_its_marks(tmp_path, name, text, kind, wrap, one_m
     assert (script.kind, script.wrap, script.one_message) == (kind, wrap, one_message)
     assert "drop table" not in script.text
     assert script.text.count("\n") == text.count("\n")
+
+
+@pytest.mark.parametrize(
+    ("folder", "settings", "kind", "wrap"),
+    [
+        ("migrations/2026-01-02-030405_users", "", "diesel", Wrap.YES),
+        ("migrations/20260102030405_users", "run_in_transaction = false\n", "diesel", Wrap.NO),
+        ("migrations/default/1767322800000_users", "", "hasura", Wrap.YES),
+    ],
+)
+def test_a_folder_with_up_and_down_runs_up(tmp_path, folder, settings, kind, wrap):
+    place = tmp_path / folder
+    place.mkdir(parents=True)
+    (place / "up.sql").write_text("select 1;")
+    (place / "down.sql").write_text("drop table users;")
+    if settings:
+        (place / "metadata.toml").write_text(settings)
+    (script,) = read_paths([tmp_path])
+    assert (script.path.name, script.kind, script.wrap, script.one_message) == ("up.sql", kind, wrap, wrap is Wrap.NO)
 
 
 CIC = "create index concurrently i on t (a);"

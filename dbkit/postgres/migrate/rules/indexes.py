@@ -153,9 +153,9 @@ def drop_not_concurrent(ctx: Context, drop: a.Drop) -> Iterator[Hazard]:
     names = ", ".join(str(n) for n in drop.names)
     rewrite = recipes.drop_index(ctx.statement.sql, drop) if not ctx.inside else None
     tables = tuple(i.table for i in held if i is not None)
-    on = f" of {tables[0]}" if tables else ""
+    locked = ", ".join(dict.fromkeys(map(str, tables))) or "its table"
     yield Hazard(
-        f"dropping index {names} locks its table{on} against reads and writes",
+        f"dropping index {names} locks {locked} against reads and writes",
         object=str(tables[0]) if tables else names,
         recipe=rewrite.sql if rewrite else "",
         rewrite=rewrite,

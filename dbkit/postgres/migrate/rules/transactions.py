@@ -111,13 +111,13 @@ def several_alters(ctx: Context, _: EachChange) -> Iterator[Hazard]:
     Fix: list the parts in one ALTER TABLE, separated by commas.
 
     Not reported when: the statements must be apart: validation, renames, attaching partitions, parts that need another
-    transaction; or a new table only gets constraints, as in a dump.
+    transaction; a new table only gets constraints, as in a dump; or one call of an Alembic revision makes both.
     """
     table = _combinable(ctx)
     if table is None:
         return
     before = ctx.altered.get(ctx.schema.key(table))
-    if before is not None:
+    if before is not None and not (ctx.calls and before == ctx.line):
         yield Hazard(
             f"{table} is altered on line {before} already; one ALTER TABLE can do both",
             object=str(table),
