@@ -2,52 +2,116 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
 
-from dbkit.postgres.ddl import walk
+from google.protobuf.message import Message
+
+from dbkit.postgres.ddl import Node, walk
 from dbkit.postgres.migrate import expressions
 from dbkit.postgres.migrate.actions.base import Reads
 from dbkit.postgres.migrate.names import Name, of_range
+
+_STATEMENTS: Final = frozenset({"SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"})
+
+
+@dataclass(slots=True)
+class _Scope:
+    """The tables that a query names itself, which its subqueries see and the query around it does not."""
+
+    outer: _Scope | None = None
+    tables: list[Name] = field(default_factory=list[Name])
+    aliases: dict[str, Name] = field(default_factory=dict[str, Name])
+
+    def add(self, table: Name, alias: str) -> None:
+        self.tables.append(table)
+        self.aliases[alias] = table
+
+    def outwards(self) -> Iterator[_Scope]:
+        here: _Scope | None = self
+        while here is not None:
+            yield here
+            here = here.outer
+
+    def meant(self, qualifier: str, column: str) -> list[Name]:
+        """Tables that a reference may mean: which of several has the column is told by the schema."""
+        if qualifier:
+            return [next((s.aliases[qualifier] for s in self.outwards() if qualifier in s.aliases), Name("", ""))]
+        return self.tables if column == "*" else [t for s in self.outwards() for t in s.tables]
 
 
 def of_query(nodes: Iterable[Any], default: str, *, own: Name | None = None, called: tuple[str, ...] = ()) -> Reads:
     """Columns by table of queries and expressions; `*` stands for all of a table's.
 
     `own` is the table whose columns an expression names bare (a policy's) and by the names `called` (a rule's OLD and
-    NEW). A bare name among several tables counts for each of them: which one has it is told by the schema.
+    NEW). A bare name counts for each table of its query and of those around it.
     """
-    aliases: dict[str, list[Name]] = {}
-    local: set[str] = set()
-    tables: list[Name] = []
-    refs: list[tuple[str, str]] = []
+    given = tuple(nodes)
+    outermost = _Scope()
     if own is not None:
-        for name in called or (own.name,):
-            aliases[name] = [own]
-        if not called:
-            tables.append(own)
-    for node in nodes:
-        for message in walk(node):
-            held: Any = message
-            kind = message.DESCRIPTOR.name
-            if kind == "RangeVar":
-                table = of_range(held, default)
-                tables.append(table)
-                alias = held.alias.aliasname if held.HasField("alias") else held.relname
-                aliases.setdefault(alias, []).append(table)
-            elif kind == "CommonTableExpr":
-                local.add(held.ctename)
-            elif kind == "JoinExpr":
-                refs += (("", name.string.sval) for name in held.using_clause)
-            elif kind == "ColumnRef":
-                words = [f.string.sval if f.WhichOneof("node") == "string" else "*" for f in held.fields]
-                refs.append((words[-2] if len(words) > 1 else "", words[-1]))
-    found: dict[Name, set[str]] = {t: set() for t in (*tables, *((own,) if own else ())) if t.name not in local}
-    for qualifier, column in refs:
-        for table in aliases.get(qualifier, ()) if qualifier else tables:
+        outermost.aliases = dict.fromkeys(called or (own.name,), own)
+        outermost.tables = [] if called else [own]
+    local = {m.ctename for n in given for m in map(_any, walk(n)) if m.DESCRIPTOR.name == "CommonTableExpr"}
+    found: dict[Name, set[str]] = {own: set()} if own is not None else {}
+    for node in given:
+        _collect(node, outermost, default, found)
+    return tuple((table, frozenset(columns)) for table, columns in found.items() if table.name not in local)
+
+
+def _any(message: Message) -> Any:
+    return message
+
+
+def _collect(message: Any, scope: _Scope, default: str, found: dict[Name, set[str]]) -> None:
+    kind = message.DESCRIPTOR.name
+    if kind in _STATEMENTS:
+        scope = _Scope(scope)
+        for table, alias in _named(message, default):
+            scope.add(table, alias)
+            found.setdefault(table, set())
+    elif kind == "ColumnRef":
+        words = [f.string.sval if f.WhichOneof("node") == "string" else "*" for f in message.fields]
+        for table in scope.meant(words[-2] if len(words) > 1 else "", words[-1]):
             if table in found:
-                found[table].add(column)
-    return tuple((table, frozenset(columns)) for table, columns in found.items())
+                found[table].add(words[-1])
+        return
+    elif kind == "JoinExpr":
+        for name in message.using_clause:
+            for table in scope.tables:
+                found[table].add(name.string.sval)
+    for descriptor, value in message.ListFields():
+        if descriptor.message_type is not None:
+            for item in value if descriptor.is_repeated else (value,):
+                _collect(item, scope, default, found)
+
+
+def _named(statement: Any, default: str) -> Iterator[tuple[Name, str]]:
+    """The tables that a statement itself names, each with what it is called there."""
+    fields = statement.DESCRIPTOR.fields_by_name
+    if "relation" in fields and statement.HasField("relation"):
+        yield from _within(statement.relation, default)
+    for clause in ("from_clause", "using_clause"):
+        if clause in fields:
+            for item in getattr(statement, clause):
+                yield from _within(item, default)
+    if "source_relation" in fields and statement.HasField("source_relation"):
+        yield from _within(statement.source_relation, default)
+
+
+def _within(item: Any, default: str) -> Iterator[tuple[Name, str]]:
+    """The tables of one entry of FROM: subqueries have a scope of their own."""
+    if isinstance(item, Node):
+        kind = item.WhichOneof("node")
+        item = getattr(item, kind) if kind else item
+    name = item.DESCRIPTOR.name
+    if name == "RangeVar":
+        yield of_range(item, default), item.alias.aliasname if item.HasField("alias") else item.relname
+    elif name == "JoinExpr":
+        yield from _within(item.larg, default)
+        yield from _within(item.rarg, default)
+    elif name == "RangeTableSample":
+        yield from _within(item.relation, default)
 
 
 def of_trigger(node: Any, table: Name) -> Reads:

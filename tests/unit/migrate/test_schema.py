@@ -131,3 +131,45 @@ def test_validated_only_counts_once_validated():
     assert "not-null-scans" in hazards(
         steps + "alter table t validate constraint k; alter table t alter a set not null;", version=(11, None)
     )
+
+
+TWO = "create table t (id int, name text); create table u (id int, who int, what text);"
+
+
+@pytest.mark.parametrize(
+    ("view", "change", "fails"),
+    [
+        ("select *, (select name from t where t.id = u.who) as owner from u", "alter table t drop column id", True),
+        ("select *, (select count(*) from t) as many from u", "alter table t drop column name", False),
+        ("select *, (select count(*) from t) as many from u", "alter table u drop column what", True),
+        ("select what, (select count(*) from t) as many from u", "alter table t alter what type text", False),
+        ("select x.* from (select name from t) as x", "alter table t drop column id", False),
+        ("select x.* from (select * from t) as x", "alter table t drop column id", True),
+        ("select (select x.what from u as x limit 1), x.id from t as x", "alter table t drop column name", False),
+        ("select u.id from u where exists (select 1 from t where name = what)", "alter table u drop column what", True),
+        ("with t as (select id from u) select * from t", "alter table t drop column name", False),
+        ("select id from t union select who from u", "alter table u drop column id", False),
+        ("select name from t join u using (id)", "alter table u drop column id", True),
+    ],
+)
+def test_a_view_reads_the_columns_of_its_own_scope(view, change, fails):
+    found = rules(change, before=f"{TWO} create view v as {view}")
+    assert ("column-in-view" in found) is fails
+
+
+@pytest.mark.parametrize(
+    ("sql", "times"),
+    [
+        ("drop index concurrently a1; drop index concurrently a2; create index concurrently n on t (a, b)", 1),
+        ("drop index concurrently a1; drop index concurrently a2; create index n on t (a); create index m on t (a)", 2),
+        ("drop index concurrently a1; create index concurrently a1 on t (b)", 1),
+        ("drop index concurrently e; create index concurrently n on t (upper(b))", 0),
+        ("begin; drop index a1; create index n on t (a); commit", 0),
+        ("drop index a1; create index n on t (a)", 1),
+    ],
+)
+def test_an_index_is_replaced_by_the_one_most_like_it(sql, times):
+    before = """create table t (a int, b text); create index a1 on t (a); create index a2 on t (a, b);
+    create index e on t (lower(b))"""
+    found = [f for f in report(sql, before=before).active if f.rule == "migrate.index-dropped-before-replacement"]
+    assert len(found) == times

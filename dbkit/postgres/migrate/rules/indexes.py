@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import takewhile
 
 from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
+from dbkit.postgres.migrate.locks import Mode
 from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, AlreadyDone, also, hazard
+from dbkit.postgres.migrate.schema import Index
 
 
 @hazard(
@@ -252,15 +255,32 @@ def dropped_before(ctx: Context, index: a.CreateIndex) -> Iterator[Hazard]:
     Why: a build takes minutes; every query that relied on the old index scans the table until it is done.
 
     Fix: build the new index under another name first, then drop the old one and rename if the name matters.
+
+    Not reported when: the transaction keeps readers out in between anyway.
     """
-    for old in ctx.dropped:
-        if ctx.schema.key(old.table) == ctx.schema.key(index.table) and old.columns[:1] == index.columns[:1]:
-            replacement = quote(index.name) if index.name else "its replacement"
-            yield Hazard(
-                f"index {old.name} was dropped above before {replacement} is built: queries have neither meanwhile",
-                object=str(index.table),
-                evidence=Evidence.SCHEMA,
-            )
+    held = ctx.session.held.get(ctx.schema.key(index.table))
+    if ctx.together and held is not None and held.mode == Mode.ACCESS_EXCLUSIVE:
+        return
+    old = max((i for i in ctx.dropped if _replaces(ctx, i, index)), key=lambda i: _likeness(i, index), default=None)
+    if old is not None:
+        ctx.dropped.remove(old)
+        replacement = quote(index.name) if index.name else "its replacement"
+        yield Hazard(
+            f"index {old.name} was dropped above before {replacement} is built: queries have neither meanwhile",
+            object=str(index.table),
+            evidence=Evidence.SCHEMA,
+        )
+
+
+def _replaces(ctx: Context, old: Index, new: a.CreateIndex) -> bool:
+    same = old.columns[:1] == new.columns[:1] and old.columns[:1] != ("",)
+    return ctx.schema.key(old.table) == ctx.schema.key(new.table) and (same or old.name == new.name)
+
+
+def _likeness(old: Index, new: a.CreateIndex) -> tuple[bool, int]:
+    """The same name before the longest common beginning."""
+    pairs = zip(old.columns, new.columns, strict=False)
+    return old.name == new.name, sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 @hazard(
