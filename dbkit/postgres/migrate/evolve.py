@@ -41,22 +41,28 @@ _RECURSE: Final = (
 def _below(schema: Schema, action: a.OnTable, born: int, block: int) -> None:
     """The same for the partitions of the table, as the server does."""
     found = schema.table(action.table)
-    if found is None or not found.partitions:
+    if found is None or action.only or not (found.partitions or found.heirs):
         return
     change: dict[str, object] = {}
+    below = [*found.partitions, *found.heirs]
     if isinstance(action, a.AddConstraint):
-        if action.only:
+        if action.constraint.no_inherit:
             return
+        if action.constraint.kind not in ("check", "notnull"):
+            below = found.partitions
         if action.constraint.kind not in ("check", "foreign", "notnull"):  # each leaf's index gets its own name
             change["constraint"] = replace(action.constraint, name="")
     elif isinstance(action, a.CreateIndex):
-        if action.only:
-            return
         change["name"] = ""
+        below = found.partitions
     elif isinstance(action, a.Rename):
         if action.kind not in ("column", "constraint"):
             return
     elif not isinstance(action, _RECURSE):
         return
-    for leaf in found.partitions:
+    for leaf in below:
         apply(schema, replace(action, table=leaf, **change), born=born, block=block)
+        if isinstance(action, a.AddConstraint):
+            newest = next(reversed(schema.partial(leaf).constraints.values()), None)
+            if newest is not None:
+                newest.inherited = True

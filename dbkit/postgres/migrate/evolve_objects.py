@@ -9,7 +9,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import evolve_dependants, expressions
 from dbkit.postgres.migrate.given_names import auto_name, constraint_name
 from dbkit.postgres.migrate.names import Name
-from dbkit.postgres.migrate.schema import Domain, Index, Schema
+from dbkit.postgres.migrate.schema import Domain, Index, Schema, Table
 
 
 def _drop(schema: Schema, action: a.Drop, born: int, block: int) -> None:
@@ -19,11 +19,13 @@ def _drop(schema: Schema, action: a.Drop, born: int, block: int) -> None:
             gone = schema.tables.pop(key, None)
             for index in list(schema.by_table.get(key, [])):
                 schema.drop_index(Name(index.table.schema, index.name))
-            if gone is not None and gone.partition_of is not None:
-                above = schema.partial(gone.partition_of)
-                above.partitions = [p for p in above.partitions if schema.key(p) != key]
+            if gone is not None:
+                _take_leave(schema, gone, key)
         elif action.kind == "index":
             schema.drop_index(name)
+        elif action.kind == "schema":
+            for held in [t.name for k, t in schema.tables.items() if k[0] == name.name]:
+                _drop(schema, a.Drop("table", (held,), cascade=True), born, block)
         elif action.kind in ("type", "domain"):
             schema.domains.pop(key, None)
             schema.types.pop(key, None)
@@ -32,11 +34,36 @@ def _drop(schema: Schema, action: a.Drop, born: int, block: int) -> None:
     evolve_dependants.drop(schema, action)
 
 
+def _take_leave(schema: Schema, gone: Table, key: tuple[str, str]) -> None:
+    """Out of its parent's partitions and child tables, with its own partitions and child tables."""
+    if gone.partition_of is not None:
+        above = schema.partial(gone.partition_of)
+        above.partitions = [p for p in above.partitions if schema.key(p) != key]
+        if above.default_partition is not None and schema.key(above.default_partition) == key:
+            above.default_partition = None
+    for other in schema.tables.values():
+        if other.heirs:
+            other.heirs = [h for h in other.heirs if schema.key(h) != key]
+    for child in (*gone.partitions, *gone.heirs):
+        _drop(schema, a.Drop("table", (child,)), 0, 0)
+
+
 def _create_index(schema: Schema, action: a.CreateIndex, born: int, block: int) -> None:
-    name = action.name or auto_name(action.table.name, action.columns, "idx")
+    name = action.name or auto_name(action.table.name, (*action.columns, *action.include), "idx")
     if action.if_not_exists and (action.table.schema or schema.search_path, name) in schema.indexes:
         return
-    schema.add_index(Index(name, action.table, action.columns, action.unique, action.partial, action.reads, born))
+    schema.add_index(
+        Index(
+            name,
+            action.table,
+            action.columns,
+            action.unique,
+            action.partial,
+            action.reads,
+            born,
+            include=action.include,
+        )
+    )
 
 
 def _create_domain(schema: Schema, action: a.CreateDomain, born: int, block: int) -> None:

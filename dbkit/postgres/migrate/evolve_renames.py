@@ -29,9 +29,11 @@ def _rename(schema: Schema, action: a.Rename, born: int, block: int) -> None:
     elif action.kind == "index":
         _rename_index(schema, action.table, action.new)
     elif action.kind in ("domain", "type"):
-        held_domain = schema.domains.pop(schema.key(action.table), None)
-        if held_domain is not None:
-            schema.domains[schema.key(Name(action.table.schema, action.new))] = held_domain
+        _move_type(schema, action.table, Name(action.table.schema, action.new))
+    elif action.kind == "schema":
+        for key in [k for k in schema.tables if k[0] == action.old]:
+            evolve_dependants.move(schema, Name(*key), Name(action.new, key[1]))
+            _move(schema, Name(*key), Name(action.new, key[1]))
 
 
 def _rename_column(schema: Schema, action: a.Rename) -> None:
@@ -73,25 +75,60 @@ def _rename_index(schema: Schema, name: Name, new: str) -> None:
 
 
 def _rename_table(schema: Schema, action: a.Rename) -> None:
-    table = schema.tables.pop(schema.key(action.table), None)
-    if table is None:
-        return
-    new = Name(action.table.schema, action.new)
-    held = schema.by_table.pop(schema.key(action.table), [])
-    table.name = new
-    schema.tables[schema.key(new)] = table
-    for index in held:
-        index.table = new
-    schema.by_table[schema.key(new)] = held
+    _move(schema, action.table, Name(action.table.schema, action.new))
 
 
 def _set_schema(schema: Schema, action: a.SetSchema, born: int, block: int) -> None:
-    evolve_dependants.move(schema, action.table, Name(action.schema, action.table.name))
-    table = schema.tables.pop(schema.key(action.table), None)
+    new = Name(action.schema, action.table.name)
+    if action.kind in ("domain", "type"):
+        _move_type(schema, action.table, new)
+        return
+    evolve_dependants.move(schema, action.table, new)
+    _move(schema, action.table, new)
+
+
+def _move_type(schema: Schema, old: Name, new: Name) -> None:
+    """Another name or schema of a type, and of the type of the columns that have it."""
+    before = schema.key(old)
+    for columns in (t.columns.values() for t in schema.tables_using(old)):
+        for column in columns:
+            if column.type and (column.type.schema or schema.search_path, column.type.name) == before:
+                column.type = replace(column.type, name=new.name, schema=new.schema, words="")
+    schema.named_types.add(new.name)
+    held = schema.domains.pop(before, None)
+    if held is not None:
+        held.name = new
+        schema.domains[schema.key(new)] = held
+    if before in schema.types:
+        schema.types[schema.key(new)] = schema.types.pop(before)
+        schema.enum_born[schema.key(new)] = schema.enum_born.pop(before)
+
+
+def _move(schema: Schema, old: Name, new: Name) -> None:
+    """Another name or schema of a table, in all that mentions it."""
+    before, after = schema.key(old), schema.key(new)
+    for index in schema.by_table.pop(before, []):
+        schema.indexes.pop((before[0], index.name), None)
+        index.table = new
+        schema.indexes[after[0], index.name] = index
+        schema.by_table.setdefault(after, []).append(index)
+    table = schema.tables.pop(before, None)
     if table is not None:
-        table.name = Name(action.schema, action.table.name)
-        schema.tables[(action.schema, action.table.name)] = table
-        schema.by_table[(action.schema, action.table.name)] = schema.by_table.pop(schema.key(action.table), [])
+        table.name = new
+        schema.tables[after] = table
+
+    def follow(name: Name | None) -> Name | None:
+        return new if name is not None and schema.key(name) == before else name
+
+    if old.name in schema.named_parents:
+        schema.named_parents.add(new.name)
+    for other in schema.tables.values():
+        other.partition_of, other.default_partition = follow(other.partition_of), follow(other.default_partition)
+        other.partitions = [follow(p) or p for p in other.partitions]
+        other.heirs = [follow(h) or h for h in other.heirs]
+        for held in other.foreign_keys():
+            if follow(held.constraint.parent) is new:
+                held.constraint = replace(held.constraint, parent=new)
 
 
 APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] = {

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import evolve_dependants, expressions
-from dbkit.postgres.migrate.given_names import constraint_name
+from dbkit.postgres.migrate.given_names import auto_name, constraint_name
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import Column, HeldConstraint, Index, Schema, Table
 from dbkit.postgres.migrate.types import SERIALS, SqlType
@@ -31,10 +32,11 @@ def _add_constraint(schema: Schema, table: Table, made: a.Constraint, born: int,
                 index.name, index.constraint = name, name
                 schema.add_index(index)
         else:
-            columns = (*made.columns,)
-            schema.add_index(
-                Index(name, table.name, columns, unique=made.kind != "exclude", born=born, constraint=name)
-            )
+            index = Index(name, table.name, (*made.columns,), made.kind != "exclude", born=born, constraint=name)
+            if made.kind == "exclude":
+                index.partial = made.expression is not None
+                index.reads = made.reads | expressions.columns(made.expression)
+            schema.add_index(index)
         if made.kind == "primary":
             for column in made.columns:
                 table.columns.setdefault(column, Column(column, born=born)).not_null = True
@@ -77,8 +79,13 @@ def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) 
         unlogged=action.unlogged,
         temporary=action.temporary,
         access_method=action.access_method,
+        of_type=action.of_type,
     )
-    for source in (*action.likes, *action.parents, *((action.partition_of,) if action.partition_of else ())):
+    if action.of_type is not None:
+        table.complete = False  # its columns are the type's, which are not kept
+    for like in action.likes:
+        _copy(schema, table, like, born, block)
+    for source in (*action.parents, *((action.partition_of,) if action.partition_of else ())):
         _inherit(schema, table, source, born, block)
     for made in action.columns:
         held = table.columns.get(made.name)
@@ -97,6 +104,55 @@ def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) 
         held_constraint.validated = held_constraint.constraint.enforced
     if action.partition_of is not None:
         _attach(schema, action.partition_of, action.table, default=action.default_partition)
+        _take_indexes(schema, table, action.partition_of, born, block)
+    for parent in action.parents:
+        schema.partial(parent).heirs.append(action.table)
+    for like in action.likes:
+        if like.indexes:
+            _take_indexes(schema, table, like.table, born, block)
+
+
+def _take_indexes(schema: Schema, table: Table, source: Name, born: int, block: int) -> None:
+    """Make the indexes that the new or attached partition lacks, under the names the server gives them."""
+    above = schema.table(source)
+    for index in schema.indexes_on(source):
+        held = above.constraints.get(index.constraint) if above is not None and index.constraint else None
+        if any(_alike(index, own) for own in schema.indexes_on(table.name)):
+            continue
+        if held is not None:
+            if held.constraint.kind == "primary" and table.primary_key() is not None:
+                continue
+            copied = replace(held.constraint, name="", index="")
+            _add_constraint(schema, table, copied, born, block)
+        else:
+            name = auto_name(table.name.name, (*index.columns, *index.include), "idx")
+            schema.add_index(replace(index, name=name, table=table.name, born=born))
+
+
+def _alike(index: Index, own: Index) -> bool:
+    def facts(held: Index) -> tuple[object, ...]:
+        return (held.columns, held.unique, held.partial, held.reads, bool(held.constraint))
+
+    return facts(index) == facts(own)
+
+
+def _copy(schema: Schema, table: Table, like: a.Like, born: int, block: int) -> None:
+    """The columns of a table named by LIKE, and of the rest what INCLUDING asks for."""
+    found = schema.table(like.table)
+    if found is None or not found.complete:
+        table.complete = False
+    if found is None:
+        return
+    for column in found.columns.values():
+        copied = Column(column.name, column.type, column.not_null, collation=column.collation, born=born)
+        copied.has_default = column.has_default and (like.defaults or (like.identity and column.identity))
+        if like.generated:
+            copied.generated, copied.reads = column.generated, column.reads
+        copied.identity = column.identity and like.identity
+        table.columns[column.name] = copied
+    for held in found.constraints.values():
+        if like.checks and held.constraint.kind == "check":
+            table.constraints[held.name] = HeldConstraint(held.name, held.constraint, held.validated, born, block)
 
 
 def _inherit(schema: Schema, table: Table, source: Name, born: int, block: int) -> None:
@@ -108,11 +164,14 @@ def _inherit(schema: Schema, table: Table, source: Name, born: int, block: int) 
     for column in found.columns.values():
         copied = Column(column.name, column.type, column.not_null, collation=column.collation, born=born)
         copied.has_default = column.has_default
+        copied.generated, copied.reads = column.generated, column.reads
         table.columns[column.name] = copied
     for held in found.constraints.values():
         kind = held.constraint.kind
         if (kind == "check" and not held.constraint.no_inherit) or (kind == "foreign" and table.partition_of == source):
-            table.constraints[held.name] = HeldConstraint(held.name, held.constraint, held.validated, born, block)
+            table.constraints[held.name] = HeldConstraint(
+                held.name, held.constraint, held.validated, born, block, inherited=True
+            )
 
 
 def _attach(schema: Schema, parent: Name, child: Name, *, default: bool) -> None:
@@ -127,6 +186,14 @@ def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, bloc
     _attach(schema, action.table, action.child, default=action.default)
     child = schema.partial(action.child)
     child.partition_of, child.bound = action.table, action.bound
+    _take_indexes(schema, child, action.table, born, block)
+
+
+def _change_parent(schema: Schema, action: a.Inherit, born: int, block: int) -> None:
+    above = schema.partial(action.parent)
+    above.heirs = [h for h in above.heirs if schema.key(h) != schema.key(action.table)]
+    if action.add:
+        above.heirs.append(action.table)
 
 
 def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, block: int) -> None:
@@ -251,4 +318,5 @@ APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] =
     a.SetAccessMethod: _access_method,
     a.AttachPartition: _attach_partition,
     a.DetachPartition: _detach_partition,
+    a.Inherit: _change_parent,
 }

@@ -5,7 +5,7 @@ Follows AlterTableGetLockLevel and the table of research/migrations.md 2, measur
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum
 from typing import Any, Final
 
@@ -63,64 +63,158 @@ def locks(action: a.Action, schema: Schema, major: int) -> Locks:
     return []
 
 
-def _with_leaves(schema: Schema, table: Name, mode: Mode) -> Locks:
-    return [(table, mode), *((leaf, mode) for leaf in schema.leaves(table))]
+def _tree(schema: Schema, action: a.OnTable, mode: Mode, *, heirs: bool = True) -> Locks:
+    """The table and, without ONLY, its partitions and child tables."""
+    below = [] if action.only else schema.below(action.table, heirs=heirs)
+    return [(action.table, mode), *((name, mode) for name in below)]
+
+
+def _several(schema: Schema, tables: tuple[Name, ...], only: tuple[Name, ...], mode: Mode) -> Locks:
+    alone = {schema.key(t) for t in only}
+    found: Locks = []
+    for table in tables:
+        found.append((table, mode))
+        view = schema.dependants.get(("view", *schema.key(table)))
+        found += [(Name(*key), mode) for key in (view.reads if view is not None else ())]
+        found += [(name, mode) for name in (() if schema.key(table) in alone else schema.below(table))]
+    return found
+
+
+def _parents(constraints: Iterable[a.Constraint], own: Name, schema: Schema) -> Locks:
+    """Tables that foreign keys point at, which get a trigger."""
+    found: Locks = []
+    for made in constraints:
+        if made.parent is not None and made.parent != own:
+            found += [(name, SRX) for name in (made.parent, *schema.below(made.parent, heirs=False))]
+    return found
 
 
 def _create_table(action: a.CreateTable, schema: Schema, major: int) -> Locks:
     if schema.holds(action):
         return []
-    found: Locks = []
-    constraints = [*action.constraints, *(c for column in action.columns for c in column.constraints)]
-    found += [(c.parent, SRX) for c in constraints if c.parent is not None and c.parent != action.table]
+    found = _parents(
+        [*action.constraints, *(c for column in action.columns for c in column.constraints)], action.table, schema
+    )
     if action.partition_of is not None:
         found.append((action.partition_of, AX))
         above = schema.table(action.partition_of)
-        if above is not None and above.default_partition is not None:
-            found.append((above.default_partition, AX))
+        if above is not None:
+            found += _parents((c.constraint for c in above.foreign_keys()), action.table, schema)
+            found += _default_partition(schema, action.partition_of)
     found += [(p, SUX) for p in action.parents]
     return found
 
 
+def _default_partition(schema: Schema, table: Name) -> Locks:
+    """The default partition with its own partitions: whether its rows stay there is looked up in all of them."""
+    above = schema.table(table)
+    if above is None or above.default_partition is None:
+        return []
+    return [(name, AX) for name in (above.default_partition, *schema.below(above.default_partition))]
+
+
 def _add_column(action: a.AddColumn, schema: Schema, major: int) -> Locks:
-    found = _with_leaves(schema, action.table, AX)
-    return found + [(c.parent, SRX) for c in action.column.constraints if c.parent is not None]
+    if schema.holds(action):
+        return [(action.table, AX)]
+    return [*_tree(schema, action, AX), *_parents(action.column.constraints, action.table, schema)]
 
 
 def _add_constraint(action: a.AddConstraint, schema: Schema, major: int) -> Locks:
     made = action.constraint
     if made.kind == "foreign":
-        found: Locks = [(action.table, SRX)]
-        return [*found, (made.parent, SRX)] if made.parent is not None else found
-    return _with_leaves(schema, action.table, AX)
+        return [*_tree(schema, action, SRX, heirs=False), *_parents((made,), action.table, schema)]
+    if made.kind in ("unique", "primary"):
+        below = () if action.only else schema.below(action.table, heirs=False)
+        inner = AX if made.kind == "primary" and _makes_not_null(made, action.table, schema) else S
+        return [(action.table, AX), *((name, inner) for name in below)]
+    return [(action.table, AX)] if made.no_inherit else _tree(schema, action, AX)
+
+
+def _makes_not_null(made: a.Constraint, table: Name, schema: Schema) -> bool:
+    held = schema.table(table)
+    columns = [held.column(c) for c in made.columns] if held is not None else []
+    return not columns or any(c is None or not c.not_null for c in columns)
+
+
+def _key_ends(schema: Schema, table: Name, column: str) -> Locks:
+    """Tables at the other end of the foreign keys that use a column: its new type makes the keys anew."""
+    found: Locks = []
+    held = schema.table(table)
+    if held is not None:
+        found += [
+            (c.constraint.parent, AX)
+            for c in held.foreign_keys()
+            if c.constraint.parent is not None and column in c.constraint.columns
+        ]
+    for other, key in schema.referencing(table):
+        if column in key.constraint.parent_columns or not key.constraint.parent_columns:
+            found.append((other.name, AX))
+    return found
+
+
+def _alter_type(action: a.AlterType, schema: Schema, major: int) -> Locks:
+    return [*_tree(schema, action, AX), *_key_ends(schema, action.table, action.column)]
+
+
+def _drop_column(action: a.DropColumn, schema: Schema, major: int) -> Locks:
+    return [*_tree(schema, action, AX), *_key_ends(schema, action.table, action.column)]
 
 
 def _drop_constraint(action: a.DropConstraint, schema: Schema, major: int) -> Locks:
     table = schema.table(action.table)
     held = table.constraints.get(action.name) if table else None
+    if held is None:
+        return _tree(schema, action, AX)
+    parent = held.constraint.parent
+    found = _tree(schema, action, AX, heirs=held.constraint.kind in ("check", "notnull"))
+    return [*found, *([(parent, AX)] if parent is not None else [])]
+
+
+def _alter_constraint(action: a.AlterConstraint, schema: Schema, major: int) -> Locks:
+    table = schema.table(action.table)
+    held = table.constraints.get(action.name) if table else None
     parent = held.constraint.parent if held is not None else None
-    return [(action.table, AX), *([(parent, AX)] if parent is not None else [])]
+    found = _tree(schema, action, AX, heirs=False)
+    return [*found, *([(parent, AX)] if parent is not None and action.enforcement else [])]
 
 
 def _validate(action: a.ValidateConstraint, schema: Schema, major: int) -> Locks:
     table = schema.table(action.table)
     held = table.constraints.get(action.name) if table else None
-    parent = held.constraint.parent if held is not None else None
-    return [(action.table, SUX), *([(parent, Mode.ROW_SHARE)] if parent is not None else [])]
+    if held is None:
+        return [(action.table, SUX)]
+    if held.validated:
+        return [(action.table, SUX)]
+    parent = held.constraint.parent
+    return [*_tree(schema, action, SUX), *([(parent, Mode.ROW_SHARE)] if parent is not None else [])]
 
 
 def _drop(action: a.Drop, schema: Schema, major: int) -> Locks:
     found: Locks = []
     for name in action.names:
         if action.kind in ("table", "matview", "foreign table", "view", "sequence"):
-            found.append((name, AX))
-            found += _beside_dropped_table(schema, name)
+            found += _dropped_table(schema, name, cascade=action.cascade)
         elif action.kind == "index":
             index = schema.index(name)
             if index is not None:
-                found.append((index.table, SUX if action.concurrently else AX))
+                below = () if action.concurrently else schema.below(index.table, heirs=False)
+                found += [(t, SUX if action.concurrently else AX) for t in (index.table, *below)]
+        elif action.kind == "schema" and action.cascade:
+            for key, table in schema.tables.items():
+                if key[0] == name.name:
+                    found += _dropped_table(schema, table.name, cascade=True)
+        elif action.kind in ("type", "domain") and action.cascade:
+            found += [(t.name, AX) for t in schema.tables_using(name)]
     if action.on is not None:
         found.append((action.on, AX))
+    return found
+
+
+def _dropped_table(schema: Schema, name: Name, *, cascade: bool) -> Locks:
+    found: Locks = []
+    for gone in (name, *schema.below(name, heirs=cascade)):
+        found.append((gone, AX))
+        found += _beside_dropped_table(schema, gone)
     return found
 
 
@@ -128,38 +222,39 @@ def _beside_dropped_table(schema: Schema, name: Name) -> Locks:
     table = schema.table(name)
     if table is None:
         return []
-    found: Locks = [(c.constraint.parent, AX) for c in table.foreign_keys() if c.constraint.parent is not None]
+    found: Locks = [
+        (c.constraint.parent, AX)
+        for c in table.foreign_keys()
+        if c.constraint.parent is not None and not c.inherited  # an inherited key has no trigger there
+    ]
     found += [(other.name, AX) for other, _ in schema.referencing(name)]
     if table.partition_of is not None:
         found.append((table.partition_of, AX))
-        above = schema.table(table.partition_of)
-        if above is not None and above.default_partition is not None:
-            found.append((above.default_partition, AX))
+        found += _other_default(schema, table.partition_of, name)
     return found
+
+
+def _other_default(schema: Schema, parent: Name, name: Name) -> Locks:
+    above = schema.table(parent)
+    default = above.default_partition if above is not None else None
+    return [(default, AX)] if default is not None and schema.key(default) != schema.key(name) else []
 
 
 def _attach(action: a.AttachPartition, schema: Schema, major: int) -> Locks:
-    above = schema.table(action.table)
-    found: Locks = [(action.table, AX if major < 12 else SUX), (action.child, AX)]
-    if above is not None and above.default_partition is not None:
-        found.append((above.default_partition, AX))
-    return found
+    child = [(name, AX) for name in (action.child, *schema.below(action.child))]
+    return [(action.table, AX if major < 12 else SUX), *child, *_default_partition(schema, action.table)]
 
 
 def _detach(action: a.DetachPartition, schema: Schema, major: int) -> Locks:
     if action.concurrently:
         return [(action.table, SUX), (action.child, AX)]
-    above = schema.table(action.table)
-    found: Locks = [(action.table, AX), (action.child, AX)]
-    if above is not None and above.default_partition is not None:
-        found.append((above.default_partition, AX))
-    return found
+    return [(action.table, AX), (action.child, AX), *_other_default(schema, action.table, action.child)]
 
 
 def _create_index(action: a.CreateIndex, schema: Schema, major: int) -> Locks:
     if action.concurrently:
         return [(action.table, SUX)]
-    return [(action.table, S)] if action.only else _with_leaves(schema, action.table, S)
+    return _tree(schema, action, S, heirs=False)
 
 
 def _reindex(action: a.Reindex, schema: Schema, major: int) -> Locks:
@@ -170,11 +265,16 @@ def _reindex(action: a.Reindex, schema: Schema, major: int) -> Locks:
 
 
 def _truncate(action: a.Truncate, schema: Schema, major: int) -> Locks:
-    found: Locks = []
-    for table in action.tables:
-        found += _with_leaves(schema, table, AX)
-        if action.cascade:
-            found += [(other.name, AX) for other, _ in schema.referencing(table)]
+    found = _several(schema, action.tables, action.only, AX)
+    waiting = [name for name, _ in found] if action.cascade else []
+    seen = {schema.key(name) for name in waiting}
+    while waiting:
+        for other, _ in schema.referencing(waiting.pop()):
+            for name in (other.name, *schema.below(other.name)):
+                if schema.key(name) not in seen:
+                    seen.add(schema.key(name))
+                    waiting.append(name)
+                    found.append((name, AX))
     return found
 
 
@@ -186,10 +286,12 @@ def _domain(action: a.AlterDomain, schema: Schema, major: int) -> Locks:
 
 
 def _rename(action: a.Rename, schema: Schema, major: int) -> Locks:
-    if action.kind == "index":
-        index = schema.index(action.table)
-        return [(index.table, SUX if major >= 12 else AX)] if index is not None else []
-    relations = ("table", "column", "constraint", "matview", "view", "sequence", "trigger", "rule", "policy")
+    if action.kind == "index":  # of the index alone, and from 12 on not even that stops anyone
+        index = schema.index(action.table) if major < 12 else None
+        return [(index.table, AX)] if index is not None else []
+    if action.kind in ("column", "constraint", "trigger"):
+        return _tree(schema, action, AX, heirs=action.kind != "trigger")
+    relations = ("table", "matview", "view", "sequence", "rule", "policy")
     return [(action.table, AX)] if action.kind in relations else []
 
 
@@ -208,16 +310,22 @@ _TAKERS: Final[dict[type[a.Action], Callable[[Any, Schema, int], Locks]]] = {
     a.AlterDomain: _domain,
     a.Rename: _rename,
     a.OtherAlter: lambda x, s, m: [(x.table, SUX if x.light else AX)],
-    a.ColumnSetting: lambda x, s, m: [(x.table, AX)],
+    a.ColumnSetting: lambda x, s, m: [(x.table, AX)] if x.what == "SET COMPRESSION" else _tree(s, x, AX),
+    a.AlterType: _alter_type,
+    a.DropColumn: _drop_column,
+    a.SetDefault: lambda x, s, m: _tree(s, x, AX),
+    a.SetNotNull: lambda x, s, m: _tree(s, x, AX),
+    a.DropNotNull: lambda x, s, m: _tree(s, x, AX),
+    a.AlterConstraint: _alter_constraint,
     a.Inherit: lambda x, s, m: [(x.table, AX), (x.parent, SUX)],
-    a.ToggleTrigger: lambda x, s, m: [(x.table, AX if x.rule else SRX)],
-    a.CreateTrigger: lambda x, s, m: [(x.table, SRX), *([(x.constraint_on, SRX)] if x.constraint_on else [])],
-    a.SetTablespace: lambda x, s, m: [(x.table, AX)] if x.kind == "table" else [],
+    a.ToggleTrigger: lambda x, s, m: [(x.table, AX)] if x.rule else _tree(s, x, SRX, heirs=False),
+    a.CreateTrigger: lambda x, s, m: _tree(s, x, SRX, heirs=False),
+    a.SetTablespace: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "matview") else [],
     a.SetSchema: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "view", "matview", "sequence") else [],
     a.Refresh: lambda x, s, m: [(x.view, X if x.concurrently else AX)],
     a.Vacuum: lambda x, s, m: [(t, AX if x.full else SUX) for t in x.tables],
     a.Cluster: lambda x, s, m: [(x.table, AX)] if x.table is not None else [],
-    a.LockTable: lambda x, s, m: [(t, Mode(x.mode)) for t in x.tables],
+    a.LockTable: lambda x, s, m: _several(s, x.tables, x.only, Mode(x.mode)),
     a.CreateView: lambda x, s, m: [(x.name, AX)] if x.replace else [],
     a.Dml: lambda x, s, m: [(x.table, Mode.ROW_EXCLUSIVE)],
     a.Query: lambda x, s, m: [(t, Mode.ACCESS_SHARE) for t in x.tables],

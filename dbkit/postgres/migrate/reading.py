@@ -48,6 +48,7 @@ def _index(n: Any, d: str) -> list[a.Action]:
             partial=n.HasField("where_clause"),
             reads=_index_reads(n),
             only=not n.relation.inh,
+            include=tuple(p.index_elem.name for p in n.index_including_params),
             method=n.access_method or "btree",
         )
     ]
@@ -114,6 +115,10 @@ def _reindex(n: Any, d: str) -> list[a.Action]:
     return [a.Reindex(kind, name, switched_on(n.params, "concurrently"))]
 
 
+def _only(n: Any, d: str) -> tuple[Name, ...]:
+    return tuple(of_range(r.range_var, d) for r in n.relations if not r.range_var.inh)
+
+
 def _create_schema(n: Any, d: str) -> list[a.Action]:
     found: list[a.Action] = [a.Harmless("CREATE SCHEMA")]
     for element in n.schema_elts:
@@ -143,9 +148,13 @@ _READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
     "cluster_stmt": lambda n, d: [a.Cluster(of_range(n.relation, d) if n.HasField("relation") else None)],
     "reindex_stmt": _reindex,
     "truncate_stmt": lambda n, d: [
-        a.Truncate(tuple(of_range(r.range_var, d) for r in n.relations), n.behavior == reading_objects.DROP_CASCADE)
+        a.Truncate(
+            tuple(of_range(r.range_var, d) for r in n.relations),
+            n.behavior == reading_objects.DROP_CASCADE,
+            _only(n, d),
+        )
     ],
-    "lock_stmt": lambda n, d: [a.LockTable(tuple(of_range(r.range_var, d) for r in n.relations), n.mode)],
+    "lock_stmt": lambda n, d: [a.LockTable(tuple(of_range(r.range_var, d) for r in n.relations), n.mode, _only(n, d))],
     "create_extension_stmt": lambda n, d: [a.Extension(n.extname, "create")],
     "alter_extension_stmt": lambda n, d: [a.Extension(n.extname, "update")],
     "grant_stmt": lambda n, d: [a.Privileges(n.is_grant)],

@@ -7,6 +7,7 @@ from typing import Any, Final, TypeAlias
 
 from dbkit.postgres.ddl import Node, numbers
 from dbkit.postgres.migrate import actions as a
+from dbkit.postgres.migrate import expressions
 from dbkit.postgres.migrate.bounds import read_key
 from dbkit.postgres.migrate.names import Name, of_range, of_strings, quote
 from dbkit.postgres.migrate.types import SERIALS, SqlType, read_type
@@ -17,6 +18,9 @@ _C: Final = {name.removeprefix("CONSTR_"): number for name, number in numbers("C
 NULL, NOT_NULL, DEFAULT, IDENTITY = _C["NULL"], _C["NOTNULL"], _C["DEFAULT"], _C["IDENTITY"]
 GENERATED, CHECK, PRIMARY, UNIQUE = _C["GENERATED"], _C["CHECK"], _C["PRIMARY"], _C["UNIQUE"]
 EXCLUDE, FOREIGN, NOT_ENFORCED = _C["EXCLUSION"], _C["FOREIGN"], _C["ATTR_NOT_ENFORCED"]
+
+
+_LIKE: Final = {name.removeprefix("CREATE_TABLE_LIKE_"): number for name, number in numbers("TableLikeOption").items()}
 
 
 def read_constraint(node: Any, default: str, columns: tuple[str, ...] = ()) -> a.Constraint | None:
@@ -47,7 +51,14 @@ def read_constraint(node: Any, default: str, columns: tuple[str, ...] = ()) -> a
             exact=not (len(node.options) or node.indexspace or node.without_overlaps),
         )
     if kind == EXCLUDE:
-        return a.Constraint("exclude", node.conname, keys)
+        elements = [pair.list.items[0].index_elem for pair in node.exclusions]
+        return a.Constraint(
+            "exclude",
+            node.conname,
+            tuple(e.name for e in elements),
+            node.where_clause if node.HasField("where_clause") else None,
+            reads=frozenset[str]().union(*(expressions.columns(e.expr) for e in elements if e.HasField("expr"))),
+        )
     if kind == FOREIGN:
         return a.Constraint(
             "foreign",
@@ -120,7 +131,7 @@ def create_table(node: Any, default: str) -> a.CreateTable:
     """CREATE TABLE, whatever its form."""
     columns: list[a.ColumnDef] = []
     constraints: list[a.Constraint] = []
-    likes: list[Name] = []
+    likes: list[a.Like] = []
     for element in node.table_elts:
         kind = element.WhichOneof("node")
         if kind == "column_def":
@@ -130,7 +141,7 @@ def create_table(node: Any, default: str) -> a.CreateTable:
             if made:
                 constraints.append(made)
         elif kind == "table_like_clause":
-            likes.append(of_range(element.table_like_clause.relation, default))
+            likes.append(_like(element.table_like_clause, default))
     parents = tuple(of_range(p.range_var, default) for p in node.inh_relations)
     bound = node.HasField("partbound")
     return a.CreateTable(
@@ -147,6 +158,21 @@ def create_table(node: Any, default: str) -> a.CreateTable:
         temporary=node.relation.relpersistence == "t",
         unlogged=node.relation.relpersistence == "u",
         access_method=node.access_method,
+        of_type=of_strings(node.of_typename.names, default) if node.HasField("of_typename") else None,
+    )
+
+
+def _like(clause: Any, default: str) -> a.Like:
+    def copied(what: str) -> bool:
+        return bool(clause.options >> (_LIKE[what] - 1) & 1)  # the grammar keeps a set of bits
+
+    return a.Like(
+        of_range(clause.relation, default),
+        copied("CONSTRAINTS"),
+        copied("INDEXES"),
+        copied("GENERATED"),
+        copied("IDENTITY"),
+        copied("DEFAULTS"),
     )
 
 
@@ -156,7 +182,10 @@ def alter_table(node: Any, default: str) -> Iterable[a.Action]:
     only = not node.relation.inh
     objtype = node.objtype
     for wrapped in node.cmds:
-        yield _command(wrapped.alter_table_cmd, table, only, objtype, default)
+        made = _command(wrapped.alter_table_cmd, table, objtype, default)
+        if isinstance(made, a.OnTable):
+            made.only = only
+        yield made
 
 
 OBJECTS: Final = {
@@ -169,7 +198,7 @@ def relation_kind(objtype: int) -> str:
     return OBJECTS.get(objtype, "table")
 
 
-def _command(c: Any, table: Name, only: bool, objtype: int, default: str) -> a.Action:
+def _command(c: Any, table: Name, objtype: int, default: str) -> a.Action:
     kind = relation_kind(objtype)
     subtype: int = c.subtype
     if kind == "index" and subtype == _ATTACH:
@@ -188,11 +217,11 @@ def _command(c: Any, table: Name, only: bool, objtype: int, default: str) -> a.A
         )
     maker = _MAKERS.get(subtype)
     if maker is not None:
-        return maker(c, table, default, only)
+        return maker(c, table, default)
     return a.OtherAlter(table, _OTHERS.get(subtype, f"subtype {subtype}"), light=subtype in _LIGHT)
 
 
-_Maker: TypeAlias = Callable[[Any, Name, str, bool], a.Action]
+_Maker: TypeAlias = Callable[[Any, Name, str], a.Action]
 
 
 def _definition(c: Any) -> Any:
@@ -203,18 +232,23 @@ def _has_definition(c: Any) -> bool:
     return bool(c.HasField("def"))
 
 
-def _alter_type(c: Any, table: Name, default: str, only: bool) -> a.Action:
+def _alter_type(c: Any, table: Name, default: str) -> a.Action:
     column = _definition(c).column_def
     using: Node | None = column.raw_default if column.HasField("raw_default") else None
     collation = of_strings(column.coll_clause.collname).name if column.HasField("coll_clause") else ""
     return a.AlterType(table, c.name, read_type(column.type_name), using, collation)
 
 
-def _add_constraint(c: Any, table: Name, default: str, only: bool) -> a.Action:
+def _add_constraint(c: Any, table: Name, default: str) -> a.Action:
     made = read_constraint(_definition(c).constraint, default)
     if made is None:
         return a.OtherAlter(table, "ADD CONSTRAINT")
-    return a.AddConstraint(table, made, only)
+    return a.AddConstraint(table, made)
+
+
+def _alter_constraint(c: Any, table: Name, default: str) -> a.Action:
+    change = _definition(c).atalter_constraint
+    return a.AlterConstraint(table, change.conname, change.alter_enforceability, change.is_enforced)
 
 
 def _partition(c: Any, table: Name, default: str) -> tuple[Name, Any]:
@@ -222,17 +256,17 @@ def _partition(c: Any, table: Name, default: str) -> tuple[Name, Any]:
     return of_range(command.name, default), command
 
 
-def _attach(c: Any, table: Name, default: str, only: bool) -> a.Action:
+def _attach(c: Any, table: Name, default: str) -> a.Action:
     child, command = _partition(c, table, default)
     return a.AttachPartition(table, child, command.bound.is_default, command.bound)
 
 
-def _detach(c: Any, table: Name, default: str, only: bool) -> a.Action:
+def _detach(c: Any, table: Name, default: str) -> a.Action:
     child, command = _partition(c, table, default)
     return a.DetachPartition(table, child, command.concurrent)
 
 
-def _set_identity(c: Any, table: Name, default: str, only: bool) -> a.Action:
+def _set_identity(c: Any, table: Name, default: str) -> a.Action:
     """SET GENERATED changes who fills the column; RESTART and SET INCREMENT only with which numbers."""
     options = {o.def_elem.defname for o in _definition(c).list.items}
     return a.ColumnSetting(table, c.name, "SET IDENTITY" if "generated" in options else "IDENTITY NUMBERS")
@@ -259,41 +293,41 @@ _LIGHT: Final = {
 }
 _OTHERS: Final = {number: name for name, number in _AT.items()}
 _MAKERS: Final[dict[int, _Maker]] = {
-    _AT["AddColumn"]: lambda c, t, d, o: a.AddColumn(t, read_column(_definition(c).column_def, d), c.missing_ok),
-    _AT["DropColumn"]: lambda c, t, d, o: a.DropColumn(t, c.name, c.missing_ok, c.behavior == 2),
-    _AT["ColumnDefault"]: lambda c, t, d, o: a.SetDefault(t, c.name, _definition(c) if _has_definition(c) else None),
-    _AT["SetNotNull"]: lambda c, t, d, o: a.SetNotNull(t, c.name),
-    _AT["DropNotNull"]: lambda c, t, d, o: a.DropNotNull(t, c.name),
+    _AT["AddColumn"]: lambda c, t, d: a.AddColumn(t, read_column(_definition(c).column_def, d), c.missing_ok),
+    _AT["DropColumn"]: lambda c, t, d: a.DropColumn(t, c.name, c.missing_ok, c.behavior == 2),
+    _AT["ColumnDefault"]: lambda c, t, d: a.SetDefault(t, c.name, _definition(c) if _has_definition(c) else None),
+    _AT["SetNotNull"]: lambda c, t, d: a.SetNotNull(t, c.name),
+    _AT["DropNotNull"]: lambda c, t, d: a.DropNotNull(t, c.name),
     _AT["AlterColumnType"]: _alter_type,
-    _AT["SetExpression"]: lambda c, t, d, o: a.SetExpression(t, c.name, _definition(c)),
-    _AT["DropExpression"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "DROP EXPRESSION"),
-    _AT["SetStorage"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "SET STORAGE"),
-    _AT["SetCompression"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "SET COMPRESSION"),
-    _AT["AddIdentity"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "ADD IDENTITY"),
+    _AT["SetExpression"]: lambda c, t, d: a.SetExpression(t, c.name, _definition(c)),
+    _AT["DropExpression"]: lambda c, t, d: a.ColumnSetting(t, c.name, "DROP EXPRESSION"),
+    _AT["SetStorage"]: lambda c, t, d: a.ColumnSetting(t, c.name, "SET STORAGE"),
+    _AT["SetCompression"]: lambda c, t, d: a.ColumnSetting(t, c.name, "SET COMPRESSION"),
+    _AT["AddIdentity"]: lambda c, t, d: a.ColumnSetting(t, c.name, "ADD IDENTITY"),
     _AT["SetIdentity"]: _set_identity,
-    _AT["DropIdentity"]: lambda c, t, d, o: a.ColumnSetting(t, c.name, "DROP IDENTITY"),
+    _AT["DropIdentity"]: lambda c, t, d: a.ColumnSetting(t, c.name, "DROP IDENTITY"),
     _AT["AddConstraint"]: _add_constraint,
-    _AT["ValidateConstraint"]: lambda c, t, d, o: a.ValidateConstraint(t, c.name),
-    _AT["DropConstraint"]: lambda c, t, d, o: a.DropConstraint(t, c.name, c.missing_ok, c.behavior == 2),
-    _AT["AlterConstraint"]: lambda c, t, d, o: a.AlterConstraint(t, _definition(c).atalter_constraint.conname),
-    _AT["SetLogged"]: lambda c, t, d, o: a.SetLogged(t, True),
-    _AT["SetUnLogged"]: lambda c, t, d, o: a.SetLogged(t, False),
-    _AT["SetTableSpace"]: lambda c, t, d, o: a.SetTablespace(t, c.name),
-    _AT["SetAccessMethod"]: lambda c, t, d, o: a.SetAccessMethod(t, c.name),
+    _AT["ValidateConstraint"]: lambda c, t, d: a.ValidateConstraint(t, c.name),
+    _AT["DropConstraint"]: lambda c, t, d: a.DropConstraint(t, c.name, c.missing_ok, c.behavior == 2),
+    _AT["AlterConstraint"]: _alter_constraint,
+    _AT["SetLogged"]: lambda c, t, d: a.SetLogged(t, True),
+    _AT["SetUnLogged"]: lambda c, t, d: a.SetLogged(t, False),
+    _AT["SetTableSpace"]: lambda c, t, d: a.SetTablespace(t, c.name),
+    _AT["SetAccessMethod"]: lambda c, t, d: a.SetAccessMethod(t, c.name),
     _AT["AttachPartition"]: _attach,
     _AT["DetachPartition"]: _detach,
-    _AT["DetachPartitionFinalize"]: lambda c, t, d, o: a.DetachPartition(
+    _AT["DetachPartitionFinalize"]: lambda c, t, d: a.DetachPartition(
         t, _partition(c, t, d)[0], concurrently=True, finalize=True
     ),
-    _AT["AddInherit"]: lambda c, t, d, o: a.Inherit(t, of_range(_definition(c).range_var, d), True),
-    _AT["DropInherit"]: lambda c, t, d, o: a.Inherit(t, of_range(_definition(c).range_var, d), False),
-    _AT["ReplicaIdentity"]: lambda c, t, d, o: a.ReplicaIdentity(t, _definition(c).replica_identity_stmt.identity_type),
+    _AT["AddInherit"]: lambda c, t, d: a.Inherit(t, of_range(_definition(c).range_var, d), True),
+    _AT["DropInherit"]: lambda c, t, d: a.Inherit(t, of_range(_definition(c).range_var, d), False),
+    _AT["ReplicaIdentity"]: lambda c, t, d: a.ReplicaIdentity(t, _definition(c).replica_identity_stmt.identity_type),
     **{
-        _AT[name]: (lambda c, t, d, o, verb=name: a.RowSecurity(t, verb))
+        _AT[name]: (lambda c, t, d, verb=name: a.RowSecurity(t, verb))
         for name in ("EnableRowSecurity", "DisableRowSecurity", "ForceRowSecurity", "NoForceRowSecurity")
     },
     **{
-        number: (lambda c, t, d, o, verb=name: a.ToggleTrigger(t, verb, c.name, rule=verb.endswith("Rule")))
+        number: (lambda c, t, d, verb=name: a.ToggleTrigger(t, verb, c.name, rule=verb.endswith("Rule")))
         for name, number in _AT.items()
         if name.endswith(("Trig", "TrigAll", "TrigUser", "Rule"))
     },

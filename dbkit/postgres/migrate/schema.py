@@ -47,6 +47,8 @@ class HeldConstraint:
     validated: bool
     born: int = BEFORE
     block: int = 0
+    inherited: bool = False
+    """Whether it belongs to one of the parent table, and comes and goes with that."""
 
     @property
     def proves(self) -> bool:
@@ -67,6 +69,7 @@ class Index:
     """Columns in its expressions and its condition."""
     born: int = BEFORE
     constraint: str = ""
+    include: tuple[str, ...] = ()
     parent: str = ""
 
 
@@ -88,6 +91,10 @@ class Table:
     """FOR VALUES of a partition; None also where it is not known."""
     default_partition: Name | None = None
     partitions: list[Name] = field(default_factory=list[Name])
+    heirs: list[Name] = field(default_factory=list[Name])
+    """Tables that INHERIT from it."""
+    of_type: Name | None = None
+    """The composite type of a typed table."""
     unlogged: bool | None = None
     temporary: bool = False
     access_method: str = ""
@@ -116,6 +123,10 @@ class Table:
             if made.kind == "check" and held.proves and column in proves_not_null(made.expression):
                 return held
         return None
+
+    def primary_key(self) -> HeldConstraint | None:
+        """The primary key, if it is known."""
+        return next((c for c in self.constraints.values() if c.constraint.kind == "primary"), None)
 
     def foreign_keys(self) -> Iterator[HeldConstraint]:
         """Foreign keys from this table."""
@@ -259,9 +270,24 @@ class Schema:
                     yield other, held
 
     def leaves(self, table: Name) -> Iterable[Name]:
-        """Known partitions below a table."""
+        """Known partitions of a table."""
         found = self.table(table)
         return tuple(found.partitions) if found else ()
+
+    def below(self, table: Name, *, heirs: bool = True) -> list[Name]:
+        """Known partitions of a table, those of its partitions and so on; with `heirs` its child tables too."""
+        top = self.table(table)
+        if top is None or not (top.partitions or top.heirs):
+            return []
+        made: dict[tuple[str, str], Name] = {}
+        waiting = [table]
+        while waiting:
+            held = self.table(waiting.pop())
+            for child in (*held.partitions, *(held.heirs if heirs else ())) if held is not None else ():
+                if self.key(child) not in made:
+                    made[self.key(child)] = child
+                    waiting.append(child)
+        return list(made.values())
 
     def dependants_on(self, table: Name, column: str) -> list[Dependant]:
         """What is known to read the column."""

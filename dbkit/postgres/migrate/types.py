@@ -42,6 +42,8 @@ _OIDS: Final = frozenset(
 )
 _TIMES: Final = frozenset({"timestamp", "timestamptz", "time", "timetz"})
 _FULL_INTERVAL: Final = 0x7FFF
+_INTERVAL_FIELDS: Final = (1 << 12, 1 << 11, 1 << 10, 1 << 3, 1 << 1, 1 << 2)
+"""Second, minute, hour, day, month, year."""
 _ANY_PRECISION: Final = 0xFFFF
 
 
@@ -178,9 +180,13 @@ def _precision_fits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
 
 
 def _interval_fits(old: tuple[int, ...], new: tuple[int, ...]) -> bool:
-    """`new` holds the field mask and, maybe, the precision; only a full mask keeps every field."""
-    fields, precision = new[0], new[1] if len(new) > 1 else _ANY_PRECISION
-    held_fields = old[0] if old else _FULL_INTERVAL
+    """`new` holds the field mask and, maybe, the precision: no field smaller than its smallest may be lost."""
+    least, precision = _least_field(new[0]), new[1] if len(new) > 1 else _ANY_PRECISION
+    held_least = _least_field(old[0] if old else _FULL_INTERVAL)
     held = old[1] if len(old) > 1 else _ANY_PRECISION
-    wide_enough = fields in (_FULL_INTERVAL, held_fields)
-    return wide_enough and (precision >= 6 or (held != _ANY_PRECISION and precision >= held))
+    return least <= held_least and (held_least > 0 or precision >= 6 or precision >= held)
+
+
+def _least_field(mask: int) -> int:
+    """How coarse the smallest field of an interval is: 0 for seconds, 5 for years (intervaltypmodleastfield)."""
+    return next((rank for rank, bit in enumerate(_INTERVAL_FIELDS) if mask & bit), 0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from dbkit.postgres.ddl import Node
@@ -35,6 +35,8 @@ class Constraint:
     nulls_not_distinct: bool = False
     include: tuple[str, ...] = ()
     deferrable: str = ""
+    reads: frozenset[str] = frozenset()
+    """Columns in the expressions of an exclusion."""
     no_inherit: bool = False
     """NO INHERIT: child tables need not hold to it."""
     exact: bool = True
@@ -69,3 +71,5 @@ class OnTable(Action):
     """An action on one table."""
 
     table: Name
+    only: bool = field(default=False, kw_only=True)
+    """ONLY: not on its partitions and child tables."""

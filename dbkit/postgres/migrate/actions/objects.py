@@ -33,8 +33,8 @@ class CreateIndex(OnTable):
     partial: bool = False
     reads: frozenset[str] = frozenset()
     """Columns in its expressions and its condition."""
-    only: bool = False
     method: str = "btree"
+    include: tuple[str, ...] = ()
 
     @property
     def called(self) -> str:

@@ -25,12 +25,15 @@ class Cluster(Action):
 class Truncate(Action):
     tables: tuple[Name, ...] = ()
     cascade: bool = False
+    only: tuple[Name, ...] = ()
+    """Of the tables, those named with ONLY."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
 class LockTable(Action):
     tables: tuple[Name, ...] = ()
     mode: int = 8
+    only: tuple[Name, ...] = ()
 
 
 @dataclass(slots=True, eq=False, repr=False)

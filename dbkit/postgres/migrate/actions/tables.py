@@ -12,11 +12,23 @@ from dbkit.postgres.migrate.types import SqlType
 
 
 @dataclass(slots=True, eq=False, repr=False)
+class Like:
+    """LIKE of another table, and what is copied beside columns and their NOT NULL."""
+
+    table: Name
+    checks: bool = False
+    indexes: bool = False
+    generated: bool = False
+    identity: bool = False
+    defaults: bool = False
+
+
+@dataclass(slots=True, eq=False, repr=False)
 class CreateTable(OnTable):
     columns: tuple[ColumnDef, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     parents: tuple[Name, ...] = ()
-    likes: tuple[Name, ...] = ()
+    likes: tuple[Like, ...] = ()
     partition_of: Name | None = None
     default_partition: bool = False
     partition_key: PartitionKey | None = None
@@ -30,6 +42,8 @@ class CreateTable(OnTable):
     """By the query it is made from."""
     access_method: str = ""
     foreign: bool = False
+    of_type: Name | None = None
+    """OF: the composite type whose attributes are its columns."""
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -87,7 +101,6 @@ class SetExpression(OnTable):
 @dataclass(slots=True, eq=False, repr=False)
 class AddConstraint(OnTable):
     constraint: Constraint = field(default_factory=lambda: Constraint("check"))
-    only: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)
@@ -105,6 +118,9 @@ class DropConstraint(OnTable):
 @dataclass(slots=True, eq=False, repr=False)
 class AlterConstraint(OnTable):
     name: str = ""
+    enforcement: bool = False
+    """Whether it changes ENFORCED; else only when the constraint is checked."""
+    enforced: bool = False
 
 
 @dataclass(slots=True, eq=False, repr=False)

@@ -32,13 +32,14 @@ def reindex(ctx: Context, action: a.Reindex) -> Iterator[Hazard]:
 
     Fix: REINDEX ... CONCURRENTLY, outside a transaction. If it fails, drop the index that ends in _ccnew or _ccold.
 
-    Not reported when: SYSTEM is named, which has no such form (see migrate.reindex-system), or the table is new.
+    Not reported when: SYSTEM is named, which has no such form (see migrate.reindex-system), or the table is new
+    or known to have no index.
     """
     if action.concurrently or action.kind == "system":
         return
     index = ctx.schema.index(action.name) if action.kind == "index" else None
     table = index.table if index is not None else action.name if action.kind == "table" else None
-    if table is not None and ctx.fresh(table):
+    if table is not None and (ctx.fresh(table) or (ctx.known(table) and not ctx.schema.indexes_on(table))):
         return
     rewrite = recipes.reindex(ctx.statement.sql) if not ctx.inside and ctx.major >= 12 else None
     yield Hazard(

@@ -94,11 +94,12 @@ def drop_with_keys(ctx: Context, action: a.Drop) -> Iterator[Hazard]:
         table = ctx.schema.table(name)
         if table is None or ctx.fresh(name):
             continue
-        others = {str(k.constraint.parent) for k in table.foreign_keys() if k.constraint.parent is not None}
+        own = [k for k in table.foreign_keys() if not k.inherited]  # those of the partitioned table go with it
+        others = {str(k.constraint.parent) for k in own if k.constraint.parent is not None}
         others |= {str(t.name) for t, _ in ctx.schema.referencing(name)}
         others.discard(str(name))
         if others:
-            keys = "".join(f"ALTER TABLE {name.sql} DROP CONSTRAINT {quote(k.name)};\n" for k in table.foreign_keys())
+            keys = "".join(f"ALTER TABLE {name.sql} DROP CONSTRAINT {quote(k.name)};\n" for k in own)
             yield Hazard(
                 f"dropping {name} locks {', '.join(sorted(others))} too, against reads and writes",
                 object=str(name),

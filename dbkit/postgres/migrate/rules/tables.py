@@ -108,7 +108,9 @@ def set_access_method(ctx: Context, action: a.SetAccessMethod) -> Iterator[Hazar
 
     Not reported when: the table is known to have that method already, or is partitioned (metadata only).
     """
-    table = ctx.known(action.table)
+    table = ctx.schema.table(action.table)
+    if table is not None and not table.complete and table.kind != "matview":
+        table = None
     if ctx.fresh(action.table) or (
         table is not None and ((table.access_method or "heap") == (action.method or "heap") or table.partitioned)
     ):

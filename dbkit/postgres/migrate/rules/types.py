@@ -218,7 +218,8 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
 
     Why: another collation or operator class (citext, oid, timestamptz) sorts differently, so the index is built anew
     under ACCESS EXCLUSIVE. varchar to text keeps a plain index as it is; one on an expression or with a condition is
-    built anew with every type change of a column it reads.
+    built anew with every type change of a column it reads, and so are the indexes of partitions that belong to one of
+    the partitioned table.
 
     Fix: drop the index concurrently before and build it concurrently after, or use a second column.
 
@@ -235,7 +236,7 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     kept = keeps_index(base_old, base_new, collation_changed=_collation_changes(action, column))
     for index in ctx.schema.indexes_on(action.table):
         # The server does not compare expressions and conditions: an index that has one is always built anew.
-        opaque = index.partial or "" in index.columns
+        opaque = index.partial or "" in index.columns or bool(ctx.schema.leaves(action.table))
         if (opaque or not kept) and (action.column in index.columns or action.column in index.reads):
             yield Hazard(
                 f"index {index.name} is rebuilt for the new type of {action.column} while reads and writes of"
@@ -273,18 +274,15 @@ def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     """A check on the column is run on every row again, although the type change itself is free.
 
     Why: constraints that read the column are dropped and added anew, and a validated CHECK is verified by a scan under
-    ACCESS EXCLUSIVE.
+    ACCESS EXCLUSIVE; so it is even where the new type is the old one.
 
     Fix: drop the check, change the type, add the check NOT VALID, VALIDATE it in another transaction.
 
     Not reported when: the check is NOT VALID, or checks are not known.
     """
-    cost, old = verdict(ctx, action)
+    cost, _ = verdict(ctx, action)
     table = ctx.schema.table(action.table)
     if cost not in (TypeChange.FREE, TypeChange.TIME_ZONE) or table is None or ctx.fresh(action.table):
-        return
-    column = table.column(action.column)
-    if column is not None and old is not None and action.using is None and not _changes(old, action, column):
         return
     for held in table.checks_on(action.column):
         if held.validated and held.constraint.enforced and held.constraint.expression is not None:
@@ -301,8 +299,3 @@ def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
                 evidence=Evidence.SCHEMA,
                 data={"lock": AX, "cost": SCANS, "constraint": held.name},
             )
-
-
-def _changes(old: SqlType, action: a.AlterType, column: Column) -> bool:
-    same = (old.name, old.mods, old.array) == (action.type.name, action.type.mods, action.type.array)
-    return not same or _collation_changes(action, column)
