@@ -6,6 +6,7 @@ What has been done is read from the file and the console, so a run that was kill
 from __future__ import annotations
 
 import ipaddress
+import shlex
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -60,13 +61,29 @@ def apply(plan: Plan, target: Target, said: Callable[[str], None]) -> Applied:
             sentence = _by_file(plan, console, live, work) if "path" in plan.data else _by_console(plan, console, work)
         except (Broken, Stopped) as ended:
             sentence, error = "", ended
+        undo = _undo(plan, console) if error is None else []
+        for command in undo:
+            said(f"to take it back: {command}")
         report = Report(
             command="apply",
             targets=(TargetInfo(target.name, "pgbouncer", str(console.version)),),
             passed=(Passed(RULE, target.name, sentence),) if error is None else (),
-            extra={"steps": work.done},
+            extra={"steps": work.done, "undo": list[Json](undo) if error is None else []},
         )
         return Applied(report, error)
+
+
+def _undo(plan: Plan, console: Console) -> list[str]:
+    """The shell commands that take the plan back, last step first where that matters; psql asks for the password."""
+    address = f"host={console.host} port={console.port} user={console.user} dbname=pgbouncer"
+    psql = f"psql {shlex.quote(address)} -c"
+    if "path" not in plan.data:
+        return [f"{psql} {shlex.quote(step.undo)}" for step in reversed(plan.steps)]
+    audited: Mapping[str, str] = plan.data["digests"]
+    files = [Path(step.object) for step in plan.steps if step.action == "edit-file"]
+    places = [(file, safefile.kept(file, audited[str(file)])) for file in files]
+    copies = [shlex.join(["cp", "-p", str(place), str(file)]) for file, place in places if place.exists()]
+    return [*copies, f"{psql} RELOAD"] if copies else []
 
 
 def _refuse_without_rights(console: Console, live: Live) -> None:

@@ -40,6 +40,11 @@ class Console:
         """Where it was reached: an address, or a folder for a Unix socket."""
         return self._connection.info.hostaddr or self._connection.info.host
 
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self._connection.info.port
+
     def look(self) -> Live:
         """Everything that the console shows to this user."""
         tables: dict[str, tuple[Row, ...]] = {}

@@ -17,6 +17,7 @@ from dbkit.plan import load
 from dbkit.settings import Target
 from tests.cli import canary
 from tests.cli.test_cli import dbkit
+from tests.fixtures.daemons import every_program
 from tests.live.test_pgbouncer_audit import FAULTS, Setup
 
 pytestmark = pytest.mark.pg(18)
@@ -61,6 +62,7 @@ def planned(db, pgbouncer, tmp_path):
     return Planned(db, pgbouncer, tmp_path)
 
 
+@every_program()
 def test_a_plan_is_carried_out_verified_and_not_done_twice(planned):
     plan = json.loads(planned.file.read_text())
     assert [s["action"] for s in plan["steps"]] == ["edit-file", "reload"]
@@ -80,12 +82,23 @@ def test_a_plan_is_carried_out_verified_and_not_done_twice(planned):
     assert kept.read_bytes() == planned.before
     assert stat.S_IMODE(kept.stat().st_mode) == mode[0]
     after = planned.ini.read_bytes()
+    assert report["undo"] == [line.removeprefix("to take it back: ") for line in done.stderr.splitlines()[-2:]]
     again = planned.apply()
     assert again.returncode == 0
     assert "was done before" in again.stderr
     assert planned.ini.read_bytes() == after
     left = planned.found("--select", SELECT)
     assert {f["object"] for f in left["findings"]} == {"listen_port"}
+    take_back(planned, report["undo"])
+    assert planned.untouched()
+    assert (stat.S_IMODE(planned.ini.stat().st_mode), planned.ini.stat().st_uid) == mode
+
+
+def take_back(planned, commands):
+    """The commands that the report prints, as a person would paste them."""
+    for command in commands:
+        password = planned.db.server.password
+        subprocess.run(["sh", "-c", command], check=True, env={**os.environ, "PGPASSWORD": password})
 
 
 def test_who_may_not_reload_changes_nothing(planned):
@@ -122,6 +135,7 @@ def test_a_plan_that_time_has_overtaken_is_refused(planned):
     refused()
 
 
+@every_program()
 @pytest.mark.parametrize("moment", ["kept", "reloaded"])
 def test_a_killed_run_is_finished_by_the_next(planned, monkeypatch, moment):
     """Killed after each thing that it does: the next run finds the same end."""
@@ -180,6 +194,7 @@ def test_two_runs_at_once_are_one(planned):
     assert planned.untouched()
 
 
+@every_program()
 def test_what_does_not_come_out_as_foretold_is_taken_back(planned, monkeypatch):
     """Here the daemon is made to read another text than was written, as one on another machine would."""
     reload, calls = Console.reload, []
@@ -217,17 +232,22 @@ def test_another_machine_is_not_this_one():
     assert not carried._is_here("192.0.2.7")
 
 
+@every_program()
 def test_without_the_file_the_console_is_set_until_the_next_reload(planned):
     planned.config.write_text(planned.config.read_text().replace(f'ini = "{planned.ini}"\n', ""))
     done = planned.audit("--fix", str(planned.file), "--select", SELECT, "--fail-on", "never")
     assert done.returncode == 0, done.stderr
     plan = json.loads(planned.file.read_text())
     assert {s["action"] for s in plan["steps"]} == {"set-parameter"}
-    assert planned.apply().returncode == 0
+    done = planned.apply("--format", "json")
+    assert done.returncode == 0
     wanted = {s["object"]: s["data"]["value"] for s in plan["steps"]}
     assert wanted["default_pool_size"] == "25"
     assert {k: v for k, v in planned.values().items() if v != planned.ran[k]} == wanted
     assert Path(planned.ini).read_bytes() == planned.before
     assert "was done before" in planned.apply().stderr
+    take_back(planned, json.loads(done.stdout)["undo"])
+    assert planned.values() == planned.ran
+    assert planned.apply().returncode == 0
     planned.console("reload")
     assert planned.values() == planned.ran

@@ -18,6 +18,7 @@ from dbkit.pgbouncer.rules import (
     sessions,
     sharing,
     sizes,
+    starting,
     timeouts,
     users,
 )
@@ -26,6 +27,7 @@ from dbkit.rules import Rule
 POOLER_RULES: Final[tuple[Rule[..., Any], ...]] = (
     reading.file_rejected,
     reading.tls_incomplete,
+    starting.start_refused,
     reading.section_reopened,
     reading.line_without_effect,
     misread.value_misread,
