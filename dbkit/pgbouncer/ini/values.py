@@ -6,6 +6,7 @@ import math
 import re
 from typing import Final
 
+from dbkit.digits import whole
 from dbkit.pgbouncer.ini.parameters import CHOICES, Version
 
 _SPACE: Final = r"[ \t\n\v\f\r]*"
@@ -58,7 +59,7 @@ def unsigned(raw: str) -> int:
 def leading_integer(raw: str) -> int:
     """What C's atoi makes of a text: the digits it starts with, else 0. Connection strings are read this way."""
     match = _DECIMAL.match(raw)
-    return _int32(_clamped(int(match[1]))) if match else 0
+    return _int32(_clamped(whole(match[1]))) if match else 0
 
 
 def seconds(raw: str) -> str:

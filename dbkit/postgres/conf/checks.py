@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Final
 
-from dbkit.postgres.conf import standbys
+from dbkit.postgres.conf import moments, standbys
 from dbkit.postgres.conf.encodings import canonical_encoding
-from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical
+from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical, folded
 from dbkit.postgres.conf.zones import canonical_zone
 
 
@@ -40,7 +40,7 @@ def split_identifiers(value: str, name: str) -> list[str]:
         match = _IDENTIFIER.match(rest)
         if match is None:
             raise InvalidValue(f'invalid value for parameter "{name}": "{value}". List syntax is invalid.')
-        parts.append(match[1].replace('""', '"') if match[1] is not None else match[2].lower())
+        parts.append(match[1].replace('""', '"') if match[1] is not None else folded(match[2]))
         rest = rest[match.end() :].lstrip(_BLANKS)
         if not rest:
             return parts
@@ -66,7 +66,7 @@ def _slots(name: str, value: str, _major: int) -> str:
 def _words(allowed: Callable[[int], tuple[str, ...]]) -> Callable[[str, str, int], str]:
     def check(name: str, value: str, major: int) -> str:
         for word in split_identifiers(value, name):
-            if word.lower() not in allowed(major):
+            if folded(word) not in allowed(major):
                 raise InvalidValue(f'invalid value for parameter "{name}": "{value}". Unrecognized key word: "{word}".')
         return value
 
@@ -75,7 +75,7 @@ def _words(allowed: Callable[[int], tuple[str, ...]]) -> Callable[[str, str, int
 
 def _log_connections(name: str, value: str, major: int) -> str:
     """A boolean until 17; from 18 on a list of aspects, with the old booleans kept as they are written."""
-    if value.strip(_BLANKS).lower() in ("on", "off", "true", "false", "yes", "no", "1", "0", ""):
+    if folded(value.strip(_BLANKS)) in ("on", "off", "true", "false", "yes", "no", "1", "0", ""):
         return value
     return _words(lambda _: ("receipt", "authentication", "authorization", "setup_durations", "all"))(
         name, value, major
@@ -107,10 +107,15 @@ def _date_style(name: str, value: str, _major: int) -> str:
     return f"{style}, {order}"
 
 
+def _clipped(value: str) -> str:
+    """A value that is a name (GUC_IS_NAME): a start keeps 63 bytes of it, whatever character they end in."""
+    return value.encode("utf-8", "surrogateescape")[:63].decode("utf-8", "surrogateescape")
+
+
 def _clean_ascii(_name: str, value: str, major: int) -> str:
     """Names shown in process titles: a byte that is not printable ASCII is shown in hex from 16 on, as `?` before."""
     shown = ""
-    for byte in value.encode("utf-8", "surrogateescape"):
+    for byte in _clipped(value).encode("utf-8", "surrogateescape"):
         plain = 32 <= byte <= 126
         shown += chr(byte) if plain else f"\\x{byte:02x}" if major >= 16 else "?"
     return shown
@@ -122,12 +127,9 @@ def _zone(name: str, value: str, _major: int) -> str:
 
 def _abbreviations(name: str, value: str, _major: int) -> str:
     """The name of a file beside the server's programs: letters only, and one of those that come with it."""
-    if value not in (*"Default Australia India".split(), *(f"{place}.txt" for place in _PLACES)):
+    if value not in ("Default", "Australia", "India"):
         raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
     return value
-
-
-_PLACES: Final = "Africa America Antarctica Asia Atlantic Australia Etc Europe Indian Pacific".split()
 
 
 def _functions(name: str, value: str, _major: int) -> str:
@@ -139,7 +141,7 @@ def _functions(name: str, value: str, _major: int) -> str:
 def _filled(name: str, value: str, _major: int) -> str:
     if not value:
         raise InvalidValue(f'invalid value for parameter "{name}": "{value}". {name} cannot be empty.')
-    return value
+    return _clipped(value) if name == "default_table_access_method" else value
 
 
 def _role(name: str, value: str, _major: int) -> str:
@@ -184,7 +186,8 @@ _CHECKS: Final[dict[str, Callable[[str, str, int], str]]] = {
     "restrict_nonsystem_relation_kind": _words(lambda _: ("view", "foreign-table")),
     "debug_io_direct": _words(lambda _: ("data", "wal", "wal_init")),
     "log_connections": _log_connections,
-    "client_encoding": canonical_encoding,
+    "client_encoding": lambda name, value, _: canonical_encoding(name, _clipped(value)),
+    "default_tablespace": lambda _, value, __: _clipped(value),
     "search_path": _list,
     "temp_tablespaces": _list,
     "output_plugin_libraries": _list,
@@ -194,7 +197,7 @@ _CHECKS: Final[dict[str, Callable[[str, str, int], str]]] = {
     "recovery_target": standbys.recovery_target,
     "recovery_target_lsn": standbys.recovery_lsn,
     "recovery_target_name": standbys.recovery_name,
-    "recovery_target_time": standbys.recovery_time,
+    "recovery_target_time": moments.recovery_time,
     "recovery_target_timeline": standbys.recovery_number,
     "recovery_target_xid": standbys.recovery_number,
     "timezone_abbreviations": _abbreviations,

@@ -28,9 +28,9 @@ SPELLINGS: Final = {
 """Letters and digits of a spelling, in lower case, to the name the server shows."""
 
 
-def canonical_encoding(name: str, value: str, _major: int) -> str:
+def canonical_encoding(name: str, value: str) -> str:
     """The name the server shows. Raises InvalidValue for an encoding it does not know."""
     found = SPELLINGS.get(re.sub(r"[^a-z0-9]", "", value.lower(), flags=re.ASCII)) if value.isascii() else None
-    if found is None or len(value) >= 64:
+    if found is None:
         raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
     return value if value == "UNICODE" else found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from dbkit.errors import UsageError
-from dbkit.postgres.conf.values import Parameter
+from dbkit.postgres.conf.values import Parameter, folded
 
 VERSIONS: Final = (14, 15, 16, 17, 18)
 _FOLDER: Final = Path(__file__).parent / "parameters"
@@ -49,7 +49,7 @@ def load(major: int) -> Mapping[str, Parameter]:
 
 def find(name: str, major: int) -> Parameter | None:
     """The parameter a name in a file stands for, old names included; None when the version has none."""
-    lowered = name.lower()
+    lowered = folded(name)
     held = load(major)
     for old, new, versions in _OLD_NAMES:
         if lowered == old and major in versions:

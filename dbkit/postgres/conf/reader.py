@@ -18,7 +18,7 @@ from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import shown
 from dbkit.postgres.conf.lexer import Entry, read
-from dbkit.postgres.conf.values import InvalidValue, Parameter
+from dbkit.postgres.conf.values import InvalidValue, Parameter, folded
 from dbkit.printable import utf8
 
 MAX_DEPTH: Final = 10
@@ -95,17 +95,17 @@ class ConfFile:
     @property
     def effective(self) -> dict[str, Setting]:
         """The entry that counts for each name, by the name in lower case."""
-        return {s.name.lower(): s for s in self.settings if not s.dead}
+        return {folded(s.name): s for s in self.settings if not s.dead}
 
     def occurrences(self) -> Counter[str]:
         """How often each name is given."""
-        return Counter(s.name.lower() for s in self.settings)
+        return Counter(folded(s.name) for s in self.settings)
 
     def value(self, name: str) -> str | None:
         """The value in force for a parameter: the file's, or the version's default."""
         parameter = parameters.find(name, self.major)
         if parameter is None:
-            held = self.effective.get(name.lower())
+            held = self.effective.get(folded(name))
             return held.value if held is not None else None
         taken = [s.value for s in self.settings if s.value is not None and s.parameter == parameter]
         return taken[-1] if taken else parameter.boot
@@ -176,7 +176,7 @@ def _read(reading: _Reading, path: Path, content: bytes, *, depth: int) -> bool:
     clean = not syntax
     reading.problems += [Problem(str(path), s.line, s.message, beyond=s.line > end) for s in syntax]
     for entry in entries:
-        directive = entry.name.lower()
+        directive = folded(entry.name)
         found = len(reading.settings), len(reading.problems)
         if directive == "include_dir":
             clean &= _directory(reading, path, entry, depth)
@@ -252,10 +252,10 @@ def _beside(path: Path, value: str) -> Path:
 
 def _mark_dead(settings: list[Setting]) -> list[Setting]:
     """Earlier entries of a name are dead; the server skips only those spelt exactly as a later one (guc.c, strcmp)."""
-    last = {s.name.lower(): position for position, s in enumerate(settings)}
+    last = {folded(s.name): position for position, s in enumerate(settings)}
     spelt = {s.name: position for position, s in enumerate(settings)}
     return [
-        replace(s, dead=last[s.name.lower()] != n, unchecked=spelt[s.name] != n and s.parameter is not None)
+        replace(s, dead=last[folded(s.name)] != n, unchecked=spelt[s.name] != n and s.parameter is not None)
         for n, s in enumerate(settings)
     ]
 

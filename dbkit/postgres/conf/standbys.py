@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
+from dbkit.digits import whole
 from dbkit.postgres.conf.values import InvalidValue
 
 _TOKENS: Final = re.compile(
@@ -52,7 +53,7 @@ def _grammar(tokens: list[tuple[str, str]]) -> int | None:
     start = 1 if kinds[:3] == ["name", "number", "("] and words[0] in ("FIRST", "ANY") else 0
     many = 1
     if kinds[start : start + 2] == ["number", "("] and kinds[-1] == ")":
-        many = int(words[start])
+        many = whole(words[start])
         kinds = kinds[start + 2 : -1]
         words = words[start + 2 : -1]
     elif start:
@@ -104,7 +105,7 @@ def recovery_lsn(name: str, value: str, _major: int) -> str:
 def recovery_number(name: str, value: str, _major: int) -> str:
     """recovery_target_xid and _timeline: the server reads a number as far as it goes; only one too large is refused."""
     digits = re.match(r"[ \t\n\v\f\r]*[-+]?([0-9]+)", value)
-    if digits is not None and int(digits[1]) >= 2**64:
+    if digits is not None and whole(digits[1]) >= 2**64:
         raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
     return value
 
@@ -113,26 +114,6 @@ def recovery_name(name: str, value: str, _major: int) -> str:
     """recovery_target_name: at most 63 bytes. Raises InvalidValue."""
     if len(value.encode("utf-8", "surrogateescape")) > _MOST_NAME:
         raise InvalidValue(f'invalid value for parameter "{name}": "{value}". recovery_target_name is too long')
-    return value
-
-
-_MONTHS: Final = r"(?:jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec)[a-z]*"
-_MOMENT: Final = re.compile(
-    rf"(?:.*\b\d{{1,6}}[-/.]\d{{1,2}}[-/.]\d{{1,6}}\b.*|.*\b\d{{8}}\b.*|.*\d{{8}}T\d.*|.*{_MONTHS}.*\d.*|.*\d.*{_MONTHS}.*)?",
-    re.IGNORECASE | re.DOTALL | re.ASCII,
-)
-_ISO: Final = re.compile(r"\s*\d{4,6}-(\d{1,2})-(\d{1,2})\b", re.ASCII)
-
-
-def recovery_time(name: str, value: str, _major: int) -> str:
-    """recovery_target_time: empty or a moment with its date; `now`, `yesterday` and the like are refused.
-
-    Raises InvalidValue where there is no date in it; the many ways to write one are taken on trust.
-    """
-    iso = _ISO.match(value)
-    bad = iso is not None and not (1 <= int(iso[1]) <= 12 and 1 <= int(iso[2]) <= 31)
-    if bad or (value and not _MOMENT.fullmatch(value)):
-        raise InvalidValue(f'invalid value for parameter "{name}": "{value}"')
     return value
 
 

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import math
 import re
+import string
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, TypeVar
+
+from dbkit.digits import whole
 
 N = TypeVar("N", int, float)
 Kind: TypeAlias = Literal["bool", "integer", "real", "string", "enum"]
@@ -44,6 +48,14 @@ class Parameter:
         return self.context == "postmaster"
 
 
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+
+
+def folded(text: str) -> str:
+    """Lower case as the server has it for names and words: of ASCII letters only."""
+    return text.translate(_LOWER)
+
+
 class InvalidValue(Exception):
     """The server would not take the value; the text says why in its words."""
 
@@ -71,7 +83,7 @@ def canonical(parameter: Parameter, value: str) -> str:
 
 def parse_bool(value: str, name: str = "") -> bool:
     """True or false from any unambiguous prefix of true, false, yes, no, and from on, off, 1, 0."""
-    text = value.lower() if value.isascii() else value
+    text = folded(value)
     for word, meaning in (("true", True), ("false", False), ("yes", True), ("no", False)):
         if text and word.startswith(text):
             return meaning
@@ -85,7 +97,7 @@ def parse_bool(value: str, name: str = "") -> bool:
 def parse_enum(value: str, parameter: Parameter) -> str:
     """The listed spelling an enum value stands for."""
     for spelling, meaning in (*parameter.hidden.items(), *((c, c) for c in parameter.choices)):
-        if spelling.lower() == value.lower():
+        if folded(spelling) == folded(value):
             return meaning
     listed = ", ".join(parameter.choices)
     raise InvalidValue(f'invalid value for parameter "{parameter.name}": "{value}". Available values: {listed}.')
@@ -100,6 +112,7 @@ _FLOAT: Final = re.compile(
     r"|(?P<word>inf(?:inity)?|nan))",
     re.IGNORECASE,
 )
+_ZERO: Final = re.compile(r"[-+]?(?:0x)?[0.]*(?:[ep].*)?", re.IGNORECASE)
 
 
 def parse_int(value: str, parameter: Parameter) -> int:
@@ -131,15 +144,19 @@ def _leading_integer(value: str) -> tuple[float | int | None, str]:
     if match["hex"]:
         number = int(match["hex"], 16)
     elif match["octal"]:
-        number = int(match["octal"], 8)
+        number = whole(match["octal"], 8)
     else:
-        number = int(match["decimal"])
+        number = whole(match["decimal"])
     return sign * number, value[match.end() :]
 
 
 def _leading_float(value: str, parameter: Parameter) -> tuple[float, str]:
     found = number_at_start(value)
     if found is None:
+        raise InvalidValue(_invalid(parameter, value))
+    number, rest = found
+    text = value.removesuffix(rest).strip()
+    if abs(number) < sys.float_info.min and not _ZERO.fullmatch(text):  # too small is out of range as well
         raise InvalidValue(_invalid(parameter, value))
     return found
 
@@ -150,7 +167,10 @@ def number_at_start(value: str) -> tuple[float, str] | None:
     if match is None:
         return None
     text = match.group().strip()
-    number = float.fromhex(text) if match["hex"] else float(text)
+    try:
+        number = float.fromhex(text) if match["hex"] else float(text)
+    except OverflowError:
+        return None
     if math.isnan(number) or (math.isinf(number) and not match["word"]):
         return None
     return number, value[match.end() :]

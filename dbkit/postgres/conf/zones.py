@@ -6,14 +6,19 @@ Follows check_timezone and check_log_timezone (variable.c), pg_tzset (pgtz.c), t
 from __future__ import annotations
 
 import re
+import string
 import zoneinfo
 from functools import cache
 from typing import Final
 
-from dbkit.postgres.conf.values import InvalidValue, number_at_start
+from dbkit.digits import whole
+from dbkit.postgres.conf import intervals
+from dbkit.postgres.conf.values import InvalidValue, folded, number_at_start
 
+_UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
 _MOST_HOURS: Final = 24 * 7 - 1
-_CLOCK: Final = r"[-+]?(?P<{0}h>\d+)(?::(?P<{0}m>\d+)(?::(?P<{0}s>\d+))?)?"
+# A colon after the hours or the minutes wants a number after it; what follows the seconds is the summer's name.
+_CLOCK: Final = r"[-+]?(?P<{0}h>\d++)(?::(?P<{0}m>\d++)(?::(?P<{0}s>\d++)|(?!:))|(?!:))"
 # Abbreviations may be anything up to a digit, a sign or a comma, and the first one may be empty.
 _ABBREVIATION: Final = r"(?:<[^>]*>|[^-+,\d<][^-+,\d]*)"
 _DAY: Final = r"(?:J\d+|\d+|M\d+\.\d+\.\d+)(?:/[-+]?\d+(?::\d+){0,2})?"
@@ -22,30 +27,34 @@ _POSIX: Final = re.compile(
     rf"(?P<summer>{_ABBREVIATION}(?:{_CLOCK.format('b')})?(?:[,;](?P<start>{_DAY}),(?P<end>{_DAY}))?)?",
     re.ASCII | re.DOTALL,
 )
+_LEAPS: Final = re.compile(rf"(?:{_ABBREVIATION})?[-+]?\d+:\d+:(?!0*(?:60|0)?(?!\d))", re.ASCII | re.DOTALL)
+"""An offset with odd seconds, which the server takes for leap seconds and refuses, unless it wrote the rule itself."""
 _INTERVAL: Final = re.compile(r"interval[ \t\n\v\f\r]*'(?P<text>[^']*)'", re.IGNORECASE)
-_INTERVAL_CLOCK: Final = re.compile(
-    r"\s*(?P<sign>[-+]?)(?P<h>\d+)(?::(?P<m>[0-5]?\d)(?::(?P<s>[0-5]?\d))?|\s*h(?:ours?)?)\s*", re.ASCII
-)
 
 
 def canonical_zone(name: str, value: str) -> str:
     """The zone as pg_settings shows it. Raises InvalidValue where the server would refuse it."""
     refused = InvalidValue(f'invalid value for parameter "{name}": "{value}"')
-    if name.lower() == "timezone":
+    if folded(name) == "timezone":
         interval = _interval(value)
         if interval == "":
             raise refused
-        value = interval or _offset(value) or value
-    zone = _names().get(value.lower())
+        made = interval or _offset(value)
+        if made and _is_rule(made):
+            return made
+    zone = zone_names().get(folded(value))
     if zone is not None:
         return zone
-    if value and (not _names() or _is_rule(value.upper())):  # a machine without zone data cannot judge
-        return value.upper()
+    if not zone_names() and value:
+        return value.translate(_UPPER)  # a machine without zone data cannot judge
+    if value and _is_rule(value) and not _LEAPS.match(value):
+        return value.translate(_UPPER)
     raise refused
 
 
 @cache
-def _names() -> dict[str, str]:
+def zone_names() -> dict[str, str]:
+    """The names of the zone data, by their lower case."""
     return {name.lower(): name for name in (*zoneinfo.available_timezones(), "posixrules", "localtime")}
 
 
@@ -54,11 +63,8 @@ def _interval(value: str) -> str | None:
     if value[:8].lower() != "interval":
         return None
     match = _INTERVAL.fullmatch(value)
-    clock = _INTERVAL_CLOCK.fullmatch(match["text"]) if match else None
-    if clock is None:
-        return ""
-    seconds = int(clock["h"]) * 3600 + int(clock["m"] or 0) * 60 + int(clock["s"] or 0)
-    return _rule(-seconds if clock["sign"] == "-" else seconds)
+    east = intervals.seconds(match["text"]) if match else None
+    return "" if east is None else _rule(east)
 
 
 def _offset(value: str) -> str | None:
@@ -78,22 +84,22 @@ def _rule(east: int) -> str:
 
 def _is_rule(text: str) -> bool:
     """tzparse: an abbreviation and its offset, and perhaps the same for summer with the days on which it begins."""
-    match = _POSIX.fullmatch(text)
+    match = _POSIX.fullmatch(text.translate(_UPPER))
     if match is None or len(text) > 255:
         return False
     clocks = [(match[f"{k}h"], match[f"{k}m"], match[f"{k}s"]) for k in "ab" if match[f"{k}h"] is not None]
-    if any(int(h) > _MOST_HOURS or int(m or 0) > 59 or int(s or 0) > 60 for h, m, s in clocks):
+    if any(whole(h) > _MOST_HOURS or whole(m or "0") > 59 or whole(s or "0") > 60 for h, m, s in clocks):
         return False
     return all(_is_day(match[k]) for k in ("start", "end") if match[k] is not None)
 
 
 def _is_day(text: str) -> bool:
     day, _, clock = text.partition("/")
-    numbers = [int(part) for part in clock.lstrip("+-").split(":")] if clock else [0]
+    numbers = [whole(part) for part in clock.lstrip("+-").split(":")] if clock else [0]
     limits = (_MOST_HOURS, 59, 60)
     if any(number > limit for number, limit in zip(numbers, limits, strict=False)):
         return False
     if day.startswith("M"):
-        month, week, weekday = (int(part) for part in day[1:].split("."))
+        month, week, weekday = (whole(part) for part in day[1:].split("."))
         return 1 <= month <= 12 and 1 <= week <= 5 and weekday <= 6
-    return 1 <= int(day[1:]) <= 365 if day.startswith("J") else int(day) <= 365
+    return 1 <= whole(day[1:]) <= 365 if day.startswith("J") else whole(day) <= 365

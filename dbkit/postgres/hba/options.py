@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
+from dbkit.digits import whole
+
 _LDAP: Final = (
     "ldapurl ldaptls ldapscheme ldapserver ldapport ldapbinddn ldapbindpasswd ldapsearchattribute ldapsearchfilter "
     "ldapbasedn ldapprefix ldapsuffix"
@@ -37,7 +39,7 @@ def refusal(name: str, value: str, *, kind: str, method: str, major: int) -> str
         return f'unrecognized authentication option name: "{name}"'
     if owner != method:
         return f'authentication option "{name}" is only valid for authentication methods {owner}'
-    if name == "ldapport" and not int((re.match(r"\s*[-+]?\d+", value) or ["0"])[0]):
+    if name == "ldapport" and not whole((re.match(r"\s*([-+]?\d+)", value, re.ASCII) or ["0", "0"])[1]):
         return f'invalid LDAP port number: "{value}"'
     return ""
 

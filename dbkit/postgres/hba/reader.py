@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from dbkit.digits import whole
 from dbkit.postgres.hba import options
 from dbkit.postgres.hba.lexer import Line, Token, read
 
@@ -162,10 +163,10 @@ def _address(fields: _Fields) -> tuple[str, str | None]:
             raise _Refused(f'specifying both host name and CIDR mask is invalid: "{token.text}"')
         return text, None
     if slash:
-        number = re.fullmatch(r"\s*\+?(\d+)", bits)
-        if number is None or int(number[1]) > found.max_prefixlen:
+        number = re.fullmatch(r"\s*\+?(\d+)", bits, re.ASCII)
+        if number is None or whole(number[1]) > found.max_prefixlen:
             raise _Refused(f'invalid CIDR mask in address "{token.text}"')
-        width = found.max_prefixlen - int(number[1])
+        width = found.max_prefixlen - whole(number[1])
         full = (1 << found.max_prefixlen) - 1
         return _shown(found), str(type(found)(full >> width << width))
     mask = fields.one("netmask specification", "netmask").text
@@ -189,13 +190,13 @@ def _numeric(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     except ValueError:
         pass
     parts = text.split(".")
-    if not 1 <= len(parts) <= 4 or not all(re.fullmatch(r"0[xX][0-9a-fA-F]+|\d+", part) for part in parts):
+    if not 1 <= len(parts) <= 4 or not all(re.fullmatch(r"0[xX][0-9a-fA-F]+|[0-9]+", part) for part in parts):
         return None
     numbers: list[int] = []
     for part in parts:
         base = 16 if part[:2].lower() == "0x" else 8 if part.startswith("0") and len(part) > 1 else 10
         try:
-            numbers.append(int(part, base))
+            numbers.append(int(part, 16) if base == 16 else whole(part, base))
         except ValueError:
             return None
     room = 256 ** (5 - len(numbers))

@@ -12,6 +12,7 @@ from dbkit.model import Finding, Json, Report, TargetInfo
 from dbkit.policy import Policy
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, read_file
+from dbkit.postgres.conf.values import folded
 from dbkit.postgres.hba import reader as hba_reader
 from dbkit.postgres.hba.reader import HbaFile
 from dbkit.postgres.settings import audit as rules
@@ -131,9 +132,9 @@ def hba_data(hba: HbaFile) -> dict[str, Json]:
 def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
     """The file as DESIGN.md 3 has it in the JSON report, and beyond it what a start or a reload would do."""
     read = [s for s in conf.settings if not s.beyond]
-    counts = {**conf.occurrences(), **Counter(s.name.lower() for s in read)}
+    counts = {**conf.occurrences(), **Counter(folded(s.name) for s in read)}
     # As pg_file_settings has them; a name that is only behind a syntax error is shown as a mended file would have it.
-    held = conf.effective | {s.name.lower(): s for s in read}
+    held = conf.effective | {folded(s.name): s for s in read}
     stops = [message for _, message in start.failures(scene)] if conf.loads else []
     return {
         "path": conf.path,

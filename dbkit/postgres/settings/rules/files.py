@@ -6,6 +6,7 @@ import re
 
 from dbkit.model import Location, Severity
 from dbkit.postgres.conf.reader import Setting
+from dbkit.postgres.conf.values import folded
 from dbkit.postgres.settings import repair, start
 from dbkit.postgres.settings.repair import Edit
 from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, setting_rule
@@ -132,7 +133,7 @@ def dead_line(scene: Scene) -> Verdicts:
         counting = conf.effective
         for setting in conf.settings:
             if setting.dead:
-                yield _dead(setting, counting[setting.name.lower()])
+                yield _dead(setting, counting[folded(setting.name)])
         return
     last: dict[str, tuple[str, int, str]] = {}
     rows = [row for row in scene.rows("file_settings") if row["name"]]
@@ -269,7 +270,7 @@ def custom_unowned(scene: Scene) -> Verdicts:
 def where(scene: Scene, name: str) -> Location | None:
     """The line that sets a name, or the file."""
     if scene.conf is not None:
-        setting = scene.conf.effective.get(name.lower())
+        setting = scene.conf.effective.get(folded(name))
         return Location(setting.file, setting.line) if setting else Location(scene.conf.path)
     held = scene.held.get(name.lower())
     return Location(held.file, held.line) if held and held.file else None
