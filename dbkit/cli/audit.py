@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -132,7 +131,7 @@ def audit(
       dbkit audit pool prod --reload-check
     """
     from dbkit import settings
-    from dbkit.cli import audit_files, audit_live, audit_looks, audit_poolers, targets
+    from dbkit.cli import audit_files, audit_live, audit_looks, audit_poolers, audit_pools, targets
     from dbkit.model import merge
     from dbkit.rules import Selection
 
@@ -149,9 +148,8 @@ def audit(
         audit_looks.check_fix(fix, len(chosen) + (pg_conf is not None) + len(alone))
     databases = [one for one in chosen if one.engine == "postgres"]
     wishes = audit_poolers.PoolerFlags(flags.selection, connections, reload_check, pgbouncer_version, ini, managed)
-    machine = replace(machine, pools=audit_poolers.share(alone, wishes, held, policy) if databases or pg_conf else None)
-    flags = replace(flags, machine=machine)
-    looks = [audit_live.postgres(held, one, flags, databases) for one in databases]
+    pools = audit_pools.gather(held, alone, poolers, wishes, policy) if databases or pg_conf else audit_pools.Pools()
+    looks = audit_pools.looks(held, databases, flags, pools)
     if poolers or alone:
         looks += audit_poolers.looks(held, poolers, alone, wishes, databases, policy, (pg_conf, pg_version))
     elif reload_check or connections or pgbouncer_version:
@@ -162,6 +160,7 @@ def audit(
         rules = targets.policy_of(held, None, policy, only="postgres" if own and not looks else None)
         flags.selection.validate()
         server = databases[0] if len(databases) == 1 else None
+        machine = pools.beside(machine, None, alone=True)
         looks.append(audit_files.postgres_conf(pg_conf, pg_version, machine, rules, flags.selection, server, pg_hba))
     results = audit_looks.run(looks)
     failed = [result for result in results if isinstance(result, DbkitError)]

@@ -13,7 +13,7 @@ from dbkit.errors import DbkitError, UsageError
 from dbkit.model import TargetInfo
 
 if TYPE_CHECKING:
-    from dbkit.capacity import PoolShare, ServerFacts
+    from dbkit.capacity import ServerFacts
     from dbkit.model import Finding, Report
     from dbkit.pgbouncer.audit import Answer, Question
     from dbkit.policy import Policy
@@ -71,29 +71,7 @@ def together(results: Sequence[Looked | DbkitError], flags: PoolerFlags, policy:
         return None
     from dbkit.pgbouncer import fleet
 
-    return fleet.judge(members, _question(flags, policy, None, None))
-
-
-def share(files: Sequence[Path], flags: PoolerFlags, held: Settings, policy: str | None) -> PoolShare | None:
-    """What the pools of a pgbouncer.ini may open on its fullest server, for the memory sum; None when not known.
-
-    It is known for one file whose pools all have a limit.
-    """
-    from dbkit.capacity import PoolShare
-    from dbkit.pgbouncer import audit as engine
-    from dbkit.pgbouncer import demand
-    from dbkit.pgbouncer.ini import parameters
-
-    if len(files) != 1:
-        return None
-    version = parameters.version(flags.version or NEWEST)
-    question = _question(flags, targets.policy_of(held, None, policy), None, None)
-    found = demand.demands(engine.scene_of_file(files[0], version, question))
-    bounded = [one for one in found if one.bounded and one.pooled]
-    if not bounded:
-        return None
-    most = max(bounded, key=lambda one: one.pooled)
-    return PoolShare(most.pooled, f"the pools of {files[0].name} on {most.place}")
+    return fleet.judge(members, question_of(flags, policy, None, None))
 
 
 def pgbouncer_ini(file: Path, flags: PoolerFlags, policy: Policy, servers: Sequence[ServerFacts]) -> Look:
@@ -106,7 +84,7 @@ def pgbouncer_ini(file: Path, flags: PoolerFlags, policy: Policy, servers: Seque
             "--reload-check compares a file with a running pooler",
             hint="name its console too: dbkit audit --dsn pgbouncer://monitoring@host:6432 --pgbouncer-ini FILE",
         )
-    question = _question(flags, policy, None, None)
+    question = question_of(flags, policy, None, None)
     version = parameters.version(flags.version or NEWEST)
     scene = engine.scene_of_file(file, version, question, servers)
 
@@ -128,7 +106,7 @@ def pgbouncer(held: Settings, one: Target, flags: PoolerFlags, policy: Policy, b
         )
     if flags.version is not None:
         raise UsageError("--pgbouncer-version is for a file", hint="a running pooler says its version itself")
-    question = _question(flags, policy, held, one)
+    question = question_of(flags, policy, held, one)
     behind = held.choose(one.servers) if one.servers else tuple(beside)
 
     def look() -> Looked:
@@ -150,7 +128,8 @@ def facts_of_conf(file: Path, version: str | None) -> list[ServerFacts]:
     return [facts.of_conf(read_file(file, int((version or "18").partition(".")[0])))]
 
 
-def _question(flags: PoolerFlags, policy: Policy, held: Settings | None, one: Target | None) -> Question:
+def question_of(flags: PoolerFlags, policy: Policy, held: Settings | None, one: Target | None) -> Question:
+    """What a look at a pooler is held against. Raises UsageError."""
     from dbkit.pgbouncer import documents
     from dbkit.pgbouncer.audit import Question
 

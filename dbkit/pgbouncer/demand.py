@@ -97,6 +97,16 @@ def demands(scene: Scene) -> list[Demand]:
     return sorted(made, key=lambda d: (-d.percent, d.place))
 
 
+def in_use(scene: Scene) -> list[Demand]:
+    """The same with the roles alone that have a pool at this moment (SHOW POOLS), each filled to its limit."""
+    if scene.live is None:
+        return demands(scene)
+    users: defaultdict[str, list[str]] = defaultdict(list)
+    for pool in scene.live.pools:
+        users[pool.database].append(pool.user)
+    return demands(replace(scene, pool_users={database: tuple(names) for database, names in users.items()}))
+
+
 @dataclass(frozen=True, slots=True)
 class Together:
     """One physical server that several poolers call."""
@@ -132,6 +142,8 @@ def processes(scene: Scene) -> int:
 
 def users(scene: Scene, database: Pooled) -> int | None:
     """Roles that get a pool of their own for a database; None when nobody can tell."""
+    if scene.pool_users is not None:
+        return len(scene.pool_users.get(database.name, ()))
     if database.forced_user:
         return 1
     if scene.connections.poolers.users is not None:
@@ -142,6 +154,8 @@ def users(scene: Scene, database: Pooled) -> int | None:
 
 def _names(scene: Scene, database: Pooled) -> tuple[str, ...] | None:
     """The roles by name, where auth_file is all there is; whom auth_query lets in, nobody can tell."""
+    if scene.pool_users is not None:
+        return scene.pool_users.get(database.name, ())
     if database.forced_user:
         return (database.forced_user,)
     config = scene.config
@@ -180,7 +194,8 @@ def _pools(scene: Scene, database: Pooled) -> list[tuple[str, int | None]]:
     named = _names(scene, database)
     count = users(scene, database)
     # Users of whom only the number is known are told apart by it: each may have pools in every database.
-    listed = named or tuple(f"user {n + 1}" for n in range(count or 1))
+    known = named if named or scene.pool_users is not None else None
+    listed = known if known is not None else tuple(f"user {n + 1}" for n in range(count or 1))
     made: list[tuple[str, int | None]] = []
     for name in listed:
         own = scene.config.user(name)

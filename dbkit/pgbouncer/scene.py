@@ -125,6 +125,8 @@ class Scene:
     """What the file comes to, where `config` is what runs."""
     outcome: Outcome | None = None
     """What RELOAD would do, when somebody asked."""
+    pool_users: Mapping[str, tuple[str, ...]] | None = None
+    """The roles that count for each database, where only those that have a pool at this moment are asked for."""
     processes: int | None = None
     """PgBouncer processes with this configuration; None: as policies/connections.yaml says."""
     own_figures: bool = False

@@ -35,7 +35,7 @@ def of_server(target: Target, *, only: bool) -> ServerFacts:
     timeouts: Mapping[str, float | None] = row["timeouts"] or {}
     return ServerFacts(
         name=target.name,
-        addresses=() if only else _addresses(target),
+        addresses=() if only else addresses(target),
         max_connections=row["max_connections"],
         reserved=row["reserved"],
         timeouts={name: seconds for name, seconds in timeouts.items() if seconds is not None},
@@ -92,7 +92,8 @@ def _own_timeouts(rows: Sequence[Mapping[str, str]]) -> Iterator[OwnTimeout]:
         yield OwnTimeout(row["of"], name, seconds)
 
 
-def _addresses(target: Target) -> tuple[tuple[str, int], ...]:
+def addresses(target: Target) -> tuple[tuple[str, int], ...]:
+    """Host and port of a target's address; several when it names several hosts."""
     given = conninfo.conninfo_to_dict(parse(target.dsn()))
     hosts = re.split(",", str(given.get("host") or given.get("hostaddr") or ""))
     ports = re.split(",", str(given.get("port") or "5432"))

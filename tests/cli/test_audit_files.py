@@ -299,3 +299,8 @@ def test_the_busy_moment_counts_the_pools_of_the_same_run(tmp_path):
     both = audit(conf, *TIER, "--select", "pg.memory-overcommit", "--pgbouncer-ini", str(ini))[0]["findings"][0]
     assert "30 connections x 64MB work_mem: the pools of pgbouncer.ini on db:5432" in both["message"]
     assert both["data"]["likely_bytes"] < alone["data"]["likely_bytes"]
+    ini.with_name("b.ini").write_text(ini.read_text().replace("= 30", "= 12"))
+    two = ("--pgbouncer-ini", str(ini), "--pgbouncer-ini", str(ini.with_name("b.ini")))
+    several = audit(conf, *TIER, "--select", "pg.memory-overcommit", *two)[0]["findings"][0]
+    words = "42 connections x 64MB work_mem: the pools of pgbouncer.ini on db:5432 (30) + b.ini on db:5432 (12)"
+    assert words in several["message"]

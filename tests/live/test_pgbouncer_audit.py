@@ -194,6 +194,25 @@ def test_the_sum_is_held_against_the_server_behind(setup):
     assert f"x {several} processes" in finding["message"]
 
 
+@pytest.mark.pg(18)
+def test_the_busy_moment_of_the_memory_sum_is_what_the_running_pools_may_take(setup):
+    """One role has a pool of 33 + 2; what auth_query would let in besides does not count. A direct session does."""
+    held = setup({"default_pool_size": "33", "reserve_pool_size": "2", "max_db_connections": "0"})
+    more = ("main", "--memory", "1GB", "--cpus", "2", "--select", "pg.memory-overcommit")
+    with psycopg.connect(held.pooler.dsn_for(held.db.name), autocommit=True) as client:
+        client.execute("select 1")
+        (finding,) = held.found(*more)["findings"]
+        assert "35 connections x" in finding["message"]
+        assert (
+            f"the pools of pool, as SHOW POOLS has them, on 127.0.0.1:{held.db.server.port} (35)" in finding["message"]
+        )
+        assert "are open now (pg_stat_database)" in finding["message"]
+    held.environment["POOL"] = "pgbouncer://nobody@127.0.0.1:1"
+    lost = held.audit("--format", "json", *more)
+    assert lost.returncode == 3
+    assert "50 % of max_connections, for no pool is known" in lost.stdout
+
+
 def test_a_queue_is_seen_while_it_stands(setup):
     held = setup({"default_pool_size": "1"})
     dsn = held.pooler.dsn_for(held.db.name)

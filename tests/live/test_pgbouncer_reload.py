@@ -26,6 +26,7 @@ AFTER = {
     "a database": BEFORE.replace(b"old = host=y", b"new = host=z"),
     "a mistake before pool_mode": BEFORE.replace(b"pool_mode", b"verbose = on\npool_mode"),
     "a mistake after pool_mode": BEFORE.replace(b"default_pool", b"log_pool_errors = 1\ndefault_pool"),
+    "a mistake in the second line of a key": BEFORE.replace(b"= 7", b"= 8\ndefault_pool_size = 9x"),
     "a mistake among databases": BEFORE.replace(b"old = host=y", b"old = host=y sslmode=require"),
     "a syntax error": BEFORE.replace(b"query_timeout", b"-- c\nquery_timeout"),
     "an unknown section": BEFORE + b"[more]\n",
@@ -78,6 +79,8 @@ def test_a_file_is_reloaded_as_foretold(daemon, what):
             assert outcome.kept == ("auth_user",)
         case "a database":
             assert (outcome.added, outcome.removed) == (("new",), ("old",))
+        case "a mistake in the second line of a key":
+            assert {c.name: c.after for c in outcome.changes}["default_pool_size"] == "8"
         case "a mistake before pool_mode":
             assert "pool_mode" in lost
         case "a mistake after pool_mode":

@@ -56,6 +56,11 @@ class _Reading:
     instead: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
     digests: dict[str, str] = field(default_factory=dict[str, str])
 
+    def refuse(self, setting: Setting) -> None:
+        """A line that is not taken: an earlier one of its key counts where the reading ends with it."""
+        if not self.halt:
+            self.settings.append(setting)
+
     def stop(self, *problems: Problem) -> None:
         self.stops.append(list(problems))
         if self.halt:
@@ -220,16 +225,16 @@ def _setting(reading: _Reading, item: Entry, path: str) -> None:
     held = Setting(item.key, item.value, path, item.line, parameter)
     if parameter is None:
         message = f"unknown parameter: pgbouncer/{item.key}"
-        reading.settings.append(replace(held, error=message))
+        reading.refuse(replace(held, error=message))
         raise Refused(message)
     if parameter.kind == "auth_dbname" and item.value == "pgbouncer":
         message = f'cannot use the reserved "{item.value}" database as an auth_dbname'
-        reading.settings.append(replace(held, error=message))
+        reading.refuse(replace(held, error=message))
         raise Refused(message)
     try:
         value = canonical(parameter.kind, item.value, reading.version)
     except InvalidValue:
-        reading.settings.append(replace(held, error=f'invalid value "{without_password(item.value)}"'))
+        reading.refuse(replace(held, error=f'invalid value "{without_password(item.value)}"'))
         raise
     reading.settings.append(replace(held, value=value))
 

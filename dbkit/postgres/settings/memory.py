@@ -69,17 +69,24 @@ def worst(scene: Scene) -> Sum:
 def likely(scene: Scene, active_percent: float) -> Sum:
     """A busy moment: the connections of the pools, where they are known, else some of max_connections, run a sort each.
 
-    Half of the autovacuum workers are at work.
+    More than that when more are open at this very moment; a quiet hour makes it no less. Half of the autovacuum workers
+    are at work.
     """
     work, most = scene.bytes("work_mem"), scene.number("max_connections")
     shared, backends, vacuum = _fixed(scene)
     if scene.pools is not None:
-        active = max(1, round(min(most, scene.pools.connections)))
-        how = f"{active} connections x {_size(work)} work_mem: {scene.pools.words}"
-        backends = Part(backends.label, f"{active} x 10 MB", active * PER_CONNECTION)
+        active, words = scene.pools.connections, scene.pools.words
     else:
-        active = max(1, round(most * active_percent / 100))
-        how = f"{active} active x {_size(work)} work_mem: {active_percent:g} % of max_connections, for no pool is known"
+        active = round(most * active_percent / 100)
+        words = f"{active_percent:g} % of max_connections, for no pool is known"
+    seen = scene.facts.get("open_connections")
+    if seen and not isinstance(seen, str):
+        words += f"; {seen[0]['open']} are open now (pg_stat_database)"
+        active = max(active, seen[0]["open"])
+    active = max(1, round(min(most, active)))
+    how = f"{active} {'connections' if scene.pools else 'active'} x {_size(work)} work_mem: {words}"
+    if scene.pools is not None:
+        backends = Part(backends.label, f"{active} x 10 MB", active * PER_CONNECTION)
     half = Part(vacuum.label, f"half of {vacuum.product}", vacuum.bytes / 2)
     return Sum((shared, backends, half, Part("sorts", how, active * work)))
 

@@ -61,6 +61,7 @@ FACTS: Final[Mapping[str, Fact]] = {
     "vacuum_state": Fact("postgres/vacuum_state"),
     "tablespaces": Fact("postgres/tablespaces", "grant pg_read_all_settings to {user}"),
     "extensions": Fact("postgres/extensions"),
+    "open_connections": Fact("postgres/open_connections"),
 }
 _SERVICES: Final = (("rds.", "aws"), ("azure.", "azure"), ("cloudsql.", "gcp"))
 

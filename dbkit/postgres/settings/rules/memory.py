@@ -55,8 +55,9 @@ def overcommit(scene: Scene, limits: OvercommitLimits) -> Verdicts:
     work_mem = ...`), or have fewer connections behind a pooler.
 
     Not reported when: the worst case fits the memory. An error when already a busy moment does not: the connections of
-    the pools (with --pgbouncer-ini in the same run), else half of max_connections (`active_percent`), with one sort
-    each, and half of the autovacuum workers.
+    the pools of the same run (a running pooler's as SHOW POOLS has them, or those of each --pgbouncer-ini), else half
+    of max_connections (`active_percent`), or what is open at the moment if that is more, with one sort each, and half
+    of the autovacuum workers.
 
     See: the sum is part of the finding. S2 5.2 counts 10 MB for a connection. S0's and S4's 256MB are judged here.
     """
