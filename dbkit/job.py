@@ -106,11 +106,11 @@ class Store(Protocol):
     """Where job state lives, beside the data it is about."""
 
     def try_lock(self, key: str) -> bool:
-        """Take the job lock without waiting."""
+        """Take the job lock without waiting; as often as it is taken here it has to be given back."""
         ...
 
-    def holder(self, key: str) -> str:
-        """Who holds the lock, in words for an error message."""
+    def holder(self, key: str) -> tuple[str, str]:
+        """Who holds the lock, in words for an error message, and a hint where there is more to do than to wait."""
         ...
 
     def unlock(self, key: str) -> None: ...
@@ -161,24 +161,30 @@ def run(job: Job, store: Store, hooks: Hooks | None = None) -> Record:
     Interrupted on SIGINT or SIGTERM (after saving), and whatever the job itself raises (state `failed`).
     """
     held = hooks or Hooks()
-    _lock(job, store, held)
-    try:
-        with _signals(job) as received:
-            return _drive(job, store, store.begin(job), held, received)
-    finally:
-        store.unlock(job.key)
+    with locked(job.key, store, held), _signals(job) as received:
+        return _drive(job, store, store.begin(job), held, received)
 
 
-def _lock(job: Job, store: Store, hooks: Hooks) -> None:
+@contextmanager
+def locked(key: str, store: Store, hooks: Hooks) -> Generator[None]:
+    """Hold the lock of a key, so that what is decided within still holds when a job of that key runs within.
+
+    Raises Refused when another runner holds it for longer than `hooks.lock_wait`.
+    """
     until = hooks.clock() + hooks.lock_wait
-    while not store.try_lock(job.key):
+    while not store.try_lock(key):
         if hooks.clock() >= until:
+            who, hint = store.holder(key)
             raise Refused(
-                f"another dbkit is already working on {job.key}",
-                why=store.holder(job.key),
-                hint="wait for it, or see `dbkit job list`; nothing was changed by this run",
+                f"another dbkit is already working on {key}",
+                why=who,
+                hint=hint or "wait for it, or see `dbkit job list`; nothing was changed by this run",
             )
         hooks.sleep(min(0.2, hooks.lock_wait))
+    try:
+        yield
+    finally:
+        store.unlock(key)
 
 
 def _drive(job: Job, store: Store, record: Record, hooks: Hooks, received: list[int]) -> Record:

@@ -20,8 +20,17 @@ from dbkit.settings import Target
 
 Connection: TypeAlias = "psycopg.Connection[TupleRow]"
 
-PATIENCE: Final = {"connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
-"""A build says nothing for hours: without keepalives a firewall forgets it, and a dead peer is never noticed."""
+PATIENCE: Final = {
+    "connect_timeout": 10, "keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3,
+    "tcp_user_timeout": 120_000,
+}  # fmt: skip
+"""A build says nothing for hours: without keepalives a firewall forgets it, and a dead peer is never noticed. They do
+not see one that vanished under a statement just sent: there tcp_user_timeout (ms) does, where the system has it."""
+ALIVE: Final = {
+    "tcp_keepalives_idle": "30", "tcp_keepalives_interval": "10", "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "120000",
+}  # fmt: skip
+"""The same for the server's end: by default it keeps the session, and the locks, of a host that vanished for hours."""
 OLDEST: Final = 140000
 
 
@@ -90,8 +99,15 @@ def connect(target: Target, *, purpose: str = "", autocommit: bool = True) -> Co
 
 
 def pin(connection: Connection) -> None:
-    """Take role and database defaults out of play: search path, timeouts, and what the session may be ended by."""
-    connection.execute(_pins(connection, "set"))
+    """Take role and database defaults out of play: search path, timeouts, and what the session may be ended by.
+
+    And let the server notice within a minute or two that our host is gone.
+    """
+    alive = sql.SQL("; ").join(
+        sql.SQL("set /* dbkit */ {} = {}").format(sql.Identifier(name), sql.Literal(value))
+        for name, value in ALIVE.items()
+    )
+    connection.execute(sql.SQL("; ").join([_pins(connection, "set"), alive]))
 
 
 def _pins(connection: Connection, how: LiteralString) -> sql.Composed:

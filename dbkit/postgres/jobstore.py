@@ -26,8 +26,11 @@ from dbkit.model import Json
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.connect import Connection, explain, fetch
 from dbkit.secrets import redact
+from dbkit.sizes import format_seconds
 
 _FIRST_USE_ATTEMPTS: Final = 100
+SILENT: Final = 30.0
+"""Seconds without a word of a runner, which writes each second or oftener, after which it may be gone."""
 UNFINISHED: Final = (Status.RUNNING, Status.PAUSED, Status.FAILED)
 
 
@@ -81,25 +84,31 @@ class PostgresStore:
         rows = fetch(self._connection, "select /* dbkit */ pg_try_advisory_lock(%s) as held", [self._number(key)])
         return bool(rows[0]["held"])
 
-    def holder(self, key: str) -> str:
-        """Who holds the lock, in words: the job and its runner where they can be read, and the server's session."""
+    def holder(self, key: str) -> tuple[str, str]:
+        """Who holds the lock, in words: the job and its runner where they can be read, and the server's session.
+
+        With a hint where the runner seems to be gone: the session of a host that vanished is left to keepalives.
+        """
         held = self._held().get(self._number(key))
         if held is None:
-            return "its session has just ended"
+            return "its session has just ended", ""
         session = f"server process {held['pid']}, user {held['username']}, from {held['client'] or 'the local socket'}"
         with suppress(psycopg.Error):
-            rows = fetch(
-                self._connection,
-                "select id, runner, date_trunc('second', updated)::text as updated from dbkit.job "
-                "where key = %s and status = 'running' order by updated desc limit 1",
-                [key],
-            )
+            rows = fetch(self._connection, assets.query("state/runner"), {"pid": held["pid"], "since": held["since"]})
             if rows:
-                return (
-                    f"job {rows[0]['id']}, run by {rows[0]['runner']} ({session}, {held['application_name']}), "
-                    f"since {held['since']}, last progress {rows[0]['updated']}"
+                row = rows[0]
+                who = (
+                    f"job {row['job']}, run by {row['runner']} ({session}, {held['application_name']}), "
+                    f"since {held['since']}, last progress {row['updated']}"
                 )
-        return f"{session}, {held['application_name']}, since {held['since']}"
+                if row["silent"] < SILENT:
+                    return who, ""
+                hint = (
+                    f"if {row['runner']} is gone, select pg_terminate_backend({held['pid']}) frees its lock; then run "
+                    "the same command again: it goes on where that one stopped"
+                )
+                return f"{who}: {format_seconds(row['silent'])} ago", hint
+        return f"{session}, {held['application_name']}, since {held['since']}", ""
 
     def unlock(self, key: str) -> None:
         """Give the lock back; a lost connection has done so already."""

@@ -337,7 +337,7 @@ def busy(place):
             thread.join()
 
 
-def wait_for(place, query, seconds=20):
+def wait_for(place, query, seconds=90):
     until = time.monotonic() + seconds
     while time.monotonic() < until:
         try:

@@ -6,15 +6,11 @@ statement, on both versions, each statement by one of the faults (hours); DBKIT_
 
 from __future__ import annotations
 
-import os
 import random
 import zlib
 
 from tests.fixtures.change_cases import CASES
-from tests.fixtures.change_scenes import FAULTS, SIGKILL, Scene, disturbed
-
-HOW = os.environ.get("DBKIT_TEST_FAULTS", "sample")
-SEED = int(os.environ.get("DBKIT_TEST_FAULTS_SEED", "5"))
+from tests.fixtures.change_scenes import FAULTS, HOW, SEED, SIGKILL, Scene, disturbed
 
 
 def cells(scene, number):

@@ -14,10 +14,8 @@ import psycopg
 import pytest
 
 from tests.fixtures.change_cases import CASES
-from tests.fixtures.change_scenes import Fault, Scene, disturbed
+from tests.fixtures.change_scenes import HOW, SEED, Fault, Scene, disturbed
 
-HOW = os.environ.get("DBKIT_TEST_FAULTS", "sample")
-SEED = int(os.environ.get("DBKIT_TEST_FAULTS_SEED", "5"))
 SAMPLE = ("rename-column", "change-type-of-a-key")
 WIDE = [c for c in CASES if HOW != "sample" or c.name in SAMPLE]
 

@@ -33,7 +33,7 @@ class MemoryStore:
         return True
 
     def holder(self, key):
-        return "somebody"
+        return "somebody", ""
 
     def unlock(self, key):
         self.locks.discard(key)

@@ -7,15 +7,16 @@ the last of it back. The work is the executor's; here it is decided, checked bef
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
 import psycopg
 
 from dbkit.errors import Broken, DbkitError, Refused, Stopped, Unreachable
-from dbkit.job import Hooks, Record, Tick, run
+from dbkit.job import Hooks, Record, Tick, locked, run
 from dbkit.model import Report
-from dbkit.postgres.connect import Connection, Server, connect, require_supported, server
+from dbkit.postgres.connect import Connection, Server, connect, fetch, require_supported, server
 from dbkit.postgres.indexes import failure
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, deploy_report, due, gate, rollback_moves
@@ -23,7 +24,7 @@ from dbkit.postgres.migrate.backfill import state
 from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.executor.done import Done
-from dbkit.postgres.migrate.executor.job import Knobs, Move, MoveJob
+from dbkit.postgres.migrate.executor.job import KEY, Knobs, Move, MoveJob
 from dbkit.postgres.migrate.executor.lone import Fill
 from dbkit.postgres.migrate.executor.units import Sentence
 from dbkit.postgres.migrate.revisions import DOWN, Environment
@@ -57,8 +58,7 @@ class Applied:
 
 def expand(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
     """Run what is due before the application: everything up to the first contract that is still to come."""
-    with connect(target, purpose="migrate") as connection:
-        found = prepared(connection, target)
+    with _alone(target) as (connection, found):
         moves = due.before(connection, environment, options.change)
         applied = _carry_out("expand", connection, found, target, environment, moves, options, progress)
         if applied.error is None:
@@ -82,8 +82,7 @@ def _watch(connection: Connection, environment: Environment, moves: Sequence[Mov
 
 def contract(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
     """Run the contracts that are due. Raises Refused while a change is not verified or its old shape is in use."""
-    with connect(target, purpose="migrate") as connection:
-        found = prepared(connection, target)
+    with _alone(target) as (connection, found):
         moves = due.after(connection, environment, options.change, accept=options.accept, window=options.window)
         if moves and options.backup_command:
             options.knobs.backup = backup.take(options.backup_command).data()
@@ -92,11 +91,39 @@ def contract(target: Target, environment: Environment, options: Options, progres
 
 def rollback(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
     """Take back one change, or without a name all that the last deploy did."""
-    with connect(target, purpose="migrate") as connection:
-        found = prepared(connection, target)
+    with _alone(target, waits=False) as (connection, found):
         moves = rollback_moves.due_back(connection, environment, options.change)
         options.knobs.fill = _refill(connection, target, moves, progress)
         return _carry_out("rollback", connection, found, target, environment, moves, options, progress)
+
+
+@contextmanager
+def _alone(target: Target, *, waits: bool = True) -> Generator[tuple[Connection, Server]]:
+    """A session under the lock of all runs: what is due is decided in it, so that nobody changes it until it is done.
+
+    Without `waits` a run that had to wait for one that ended meanwhile is refused: it was asked for when the database
+    stood elsewhere. A run that was killed has not ended; its lock is free as soon as the server has noticed.
+    """
+    with connect(target, purpose="migrate") as connection:
+        found = prepared(connection, target)
+        before = None if waits else _newest_end(connection)
+        with locked(KEY, PostgresStore(connection), Hooks()):
+            if not waits and _newest_end(connection) != before:
+                raise Refused(
+                    "another run has just moved the database",
+                    why="this one was asked for before that, and would now take back something else",
+                    hint="see `dbkit migrate status`, then run the same command again if it is still wanted",
+                )
+            yield connection, found
+
+
+def _newest_end(connection: Connection) -> int:
+    rows = fetch(
+        connection,
+        "select count(*) as n from dbkit.run r join dbkit.job j on j.id = r.job "
+        "where j.kind = 'migrate' and r.finished is not null",
+    )
+    return int(rows[0]["n"])
 
 
 def _refill(connection: Connection, target: Target, moves: Sequence[Move], progress: Progress) -> Fill:

@@ -279,6 +279,12 @@ class Walk:
     def _rejected(self, error: psycopg.Error) -> DbkitError:
         if error.sqlstate == "42P01":
             return Stopped(f"{self._part.leaf.qualified} is gone", hint="run the same command again")
+        if error.sqlstate == "42703" and self._shared.batches:
+            return Stopped(
+                f"a column that is filled in {self._part.leaf.qualified} is gone since the backfill began",
+                why=redact(str(error.diag.message_primary)),
+                hint="somebody rolled the change back, or contracted it: see `dbkit migrate status`",
+            )
         shown = explain(error, f"the server rejects filling {self._part.leaf.qualified}{self._place()}")
         return Broken(
             shown.what,
