@@ -84,6 +84,10 @@ place of another: statements that say `select *`, `returning *` or insert withou
 first (the column moves to the end, and prepared ones fail with 0A000), and nothing but the application may use the old
 name when contract runs: views and policies on it are named when the revisions are written.
 
+One revision tree serves all environments: each database has its own phase. The revisions name no roles; rights and
+policies are read from the table where they run. Of what else hangs on a table they know what the database held where
+`new` ran: write a change where the schema is that of production.
+
 The revisions are plain Alembic: `alembic upgrade` and `downgrade` run them too, filling rows in one statement where
 dbkit does it in batches, and without looking for blockers.""",
     "move-column": """Moving a column to a table that is joined one to one

@@ -24,7 +24,7 @@ from dbkit.cli.backfill_options import (
     given,
 )
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
-from dbkit.cli.migrate_options import Migrations, VersionTable
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, VersionTable
 from dbkit.cli.options import (
     Config,
     DryRun,
@@ -130,7 +130,7 @@ def backfill(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,

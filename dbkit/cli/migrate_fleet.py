@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import re
+import shlex
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn
 
 import typer
 
 from dbkit.cli import output, targets
+from dbkit.cli.migrate_options import VERSION_TABLE
 from dbkit.cli.options import FailOn, Format
 from dbkit.errors import DbkitError, Interrupted, UsageError
 from dbkit.model import Json, Report, TargetInfo, merge
@@ -17,6 +20,10 @@ from dbkit.model import Json, Report, TargetInfo, merge
 if TYPE_CHECKING:
     from dbkit.postgres.migrate.revisions import Environment
     from dbkit.settings import Target
+
+_COMMAND: Final = re.compile(
+    r"dbkit (?:(migrate) (?:expand|backfill|verify|contract|rollback|status|plan|deploy)|job [a-z]+)\b[^`]*"
+)
 
 SchemaPattern = Annotated[
     list[str] | None,
@@ -39,11 +46,28 @@ class Place:
     target: Target
     environment: Environment
     schema: str = ""
+    server: str = ""
+    """The flags that lead to this target, with a space before each."""
+    tree: str = ""
+    """The flags that lead to these revisions."""
 
     @property
     def name(self) -> str:
         """As errors and reports call it."""
         return f"{self.target.name}/{self.schema}" if self.schema else self.target.name
+
+    def command(self, text: str) -> str:
+        """A command with the flags that make it mean this place."""
+        found = _COMMAND.fullmatch(text)
+        if found is None:
+            return text
+        schema = f" --schema-pattern {shlex.quote(self.schema)}" if self.schema else ""
+        return text + self.server + (self.tree + schema if found[1] else "")
+
+    def told(self, text: str) -> str:
+        """The same for all commands in backticks."""
+        parts = text.split("`")
+        return "`".join(self.command(part) if n % 2 else part for n, part in enumerate(parts))
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +99,7 @@ class Fleet:
         if len({t.name for t in chosen}) < len(chosen):
             raise UsageError("a target is named twice", hint="name each once with -t")
         if len(chosen) == 1 and not self.patterns:
-            return work(Place(chosen[0], environment))
+            return self._work(Place(chosen[0], environment, "", *self.flags(chosen[0])), work)
         done: list[tuple[str, str, Outcome]] = []
         left: list[str] = []
         for target in chosen:
@@ -92,21 +116,40 @@ class Fleet:
                     left.append(place.name)
                     continue
                 try:
-                    outcome = work(place)
+                    outcome = self._work(place, work)
                 except DbkitError as error:
                     outcome = _failed(command, target, error)
                 done.append((target.name, place.schema, outcome))
         return _together(command, done, left)
+
+    def flags(self, target: Target) -> tuple[str, str]:
+        """What leads to a target and to the revisions, beside what the configuration says anyway."""
+        server = f" -t {shlex.quote(target.name)}" if self.names else ""
+        server += f" --config {shlex.quote(str(self.config))}" if self.config else ""
+        tree = f" --migrations {shlex.quote(str(self.migrations))}" if self.migrations else ""
+        tree += f" --version-table {shlex.quote(self.version_table)}" if self.version_table != VERSION_TABLE else ""
+        return server, tree
+
+    def _work(self, place: Place, work: Callable[[Place], Outcome]) -> Outcome:
+        """Every command that is advised means this place when it is copied."""
+        try:
+            outcome = work(place)
+        except DbkitError as error:
+            error.hint = place.told(error.hint) if error.hint else None
+            raise
+        if outcome.error is not None and outcome.error.hint:
+            outcome.error.hint = place.told(outcome.error.hint)
+        return replace(outcome, report=_addressed(outcome.report, place))
 
     def _places(self, target: Target, environment: Environment) -> list[Place]:
         from dbkit.postgres.connect import connect
         from dbkit.postgres.migrate import tenants
 
         if not self.patterns:
-            return [Place(target, environment)]
+            return [Place(target, environment, "", *self.flags(target))]
         with connect(target, purpose="migrate") as connection:
             found = tenants.schemas(connection, self.patterns)
-        return [Place(target, environment.within(schema), schema) for schema in found]
+        return [Place(target, environment.within(schema), schema, *self.flags(target)) for schema in found]
 
 
 def finish(outcome: Outcome, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn = FailOn.ERROR) -> NoReturn:
@@ -115,6 +158,33 @@ def finish(outcome: Outcome, *, fmt: Format, outputs: list[Path] | None, fail_on
     if outcome.error is not None:
         raise outcome.error
     raise typer.Exit(code)
+
+
+def _addressed(report: Report, place: Place) -> Report:
+    """The commands that findings and the list of changes advise."""
+    findings = tuple(
+        replace(f, fix=replace(f.fix, text=(place.command if f.fix.kind == "command" else place.told)(f.fix.text)))
+        if f.fix
+        else f
+        for f in report.findings
+    )
+    extra = dict(report.extra)
+    changes = extra.get("changes")
+    if isinstance(changes, list):
+        extra["changes"] = [_hinted(change, place) for change in changes]
+    return replace(report, findings=findings, extra=extra)
+
+
+def _hinted(change: Json, place: Place) -> Json:
+    if not isinstance(change, Mapping):
+        return change
+    blocks = change.get("blocked_by")
+    if not isinstance(blocks, list):
+        return change
+    told: list[Json] = [
+        {**b, "hint": place.told(str(b["hint"]))} if isinstance(b, Mapping) and "hint" in b else b for b in blocks
+    ]
+    return {**change, "blocked_by": told}
 
 
 def _ends(done: Sequence[tuple[str, str, Outcome]], *, keep_going: bool) -> bool:

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from dbkit.cli import targets
-from dbkit.cli.migrate_options import Migrations
+from dbkit.cli.migrate_fleet import Fleet, Place
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations
 from dbkit.cli.options import Config, DryRun, Dsn, Format, OutputFormat, TargetNames
 from dbkit.errors import UsageError
 
@@ -141,7 +142,9 @@ def new(
         print(f"wrote {_shown(file)}")
     for note in design.notes:
         print(f"{'to be moved by hand before contract' if design.contract else 'to be looked at before'}: {note}")
-    print(f"next: dbkit migrate lint {_shown(files[0])}; dbkit migrate expand {design.id}")
+    fleet = Fleet(target, dsn, config, migrations, VERSION_TABLE)
+    expand = Place(chosen, environment, "", *fleet.flags(chosen)).command(f"dbkit migrate expand {design.id}")
+    print(f"next: dbkit migrate lint {_shown(files[0])}; {expand}")
 
 
 def _shown(file: Path) -> str:

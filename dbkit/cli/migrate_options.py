@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -20,6 +20,7 @@ Migrations = Annotated[
         metavar="PATH",
     ),
 ]
+VERSION_TABLE: Final = "alembic_version"
 VersionTable = Annotated[
     str, typer.Option("--version-table", help="Where env.py keeps the version, if not there.", metavar="TABLE")
 ]

@@ -11,6 +11,7 @@ import typer
 from dbkit.cli import targets
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
 from dbkit.cli.migrate_options import (
+    VERSION_TABLE,
     Accept,
     BackupCommand,
     BudgetOption,
@@ -62,7 +63,7 @@ def expand(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     max_stall: MaxStall = "100ms",
@@ -107,7 +108,7 @@ def contract(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     backup_command: BackupCommand = None,
@@ -153,7 +154,7 @@ def rollback(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     max_stall: MaxStall = "100ms",
@@ -194,7 +195,7 @@ def deploy(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     backup_command: BackupCommand = None,
@@ -247,8 +248,11 @@ def _run(
 
     def work(place: Place) -> Outcome:
         progress = targets.Progress(quiet=quiet)
+        chosen = options()
+        named = f" {chosen.change}" if chosen.change else ""
+        chosen.knobs.command = place.command(chosen.knobs.command + named)
         try:
-            applied = run(place.target, place.environment, options(), progress)
+            applied = run(place.target, place.environment, chosen, progress)
         finally:
             progress.close()
         return Outcome(applied.report, applied.error)

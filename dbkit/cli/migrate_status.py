@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
-from dbkit.cli.migrate_options import Migrations, VersionTable
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, VersionTable
 from dbkit.cli.options import Config, Dsn, FailOn, Format, OutputFormat, Outputs, TargetNames
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def status(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,
@@ -49,7 +49,7 @@ def plan(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,

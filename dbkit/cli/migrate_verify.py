@@ -8,7 +8,7 @@ import typer
 
 from dbkit.cli import targets
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
-from dbkit.cli.migrate_options import Migrations, VersionTable
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, VersionTable
 from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import UsageError
 
@@ -46,7 +46,7 @@ def verify(
     dsn: Dsn = None,
     config: Config = None,
     migrations: Migrations = None,
-    version_table: VersionTable = "alembic_version",
+    version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
     fmt: OutputFormat = Format.TEXT,

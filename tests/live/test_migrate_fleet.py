@@ -66,6 +66,9 @@ def test_the_first_that_fails_is_the_last_unless_told_otherwise(place, fleet):
     assert told["not_tried"] == []
     told = fleet("contract", "-t", "a", "-t", "b", "--keep-going", "--format", "json", code=4)
     assert [r["exit_code"] for r in told["runs"]] == [4, 4]
+    assert f"`dbkit migrate expand -t a --migrations {place.ini}`" in told["runs"][0]["error"]["hint"]
+    (change,) = fleet("status", "-t", "b", "--format", "json")["changes"]
+    assert f"-t b --migrations {place.ini}`, then `dbkit migrate verify" in change["blocked_by"][0]["hint"]
     assert "named twice" in fleet("status", "-t", "a", "-t", "a", code=2)
 
 
@@ -92,6 +95,9 @@ def test_every_schema_that_matches_and_plain_alembic_beside_it(place):
     def run(*words, code=0):
         return dbkit(place, *words, *every, "--format", "json", code=code, DBKIT_DSN=place.db.dsn)
 
+    (first, *_) = run("backfill", design.id, code=4)["runs"]
+    place_of_it = f"--migrations {place.ini} --schema-pattern T-3"
+    assert first["error"]["hint"] == f"`dbkit migrate expand T-3/{design.id} {place_of_it}` first"
     run("deploy", "--phase", "pre")
     assert [there(s) for s in schemas] == [["display_name", "full_name", "id"]] * 3 + [["display_name", "id"]]
     assert there("other") == ["full_name", "id"]

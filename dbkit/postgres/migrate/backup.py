@@ -7,13 +7,11 @@ import subprocess
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from dbkit.errors import Refused, UsageError
 from dbkit.model import Json
-from dbkit.postgres.connect import Connection
-from dbkit.postgres.jobstore import PostgresStore
-from dbkit.postgres.migrate.revisions import UP
+from dbkit.postgres.connect import Connection, fetch
 from dbkit.secrets import redact
 
 _SAID: Final = 300
@@ -65,14 +63,16 @@ def take(command: str) -> Backup:
 
 def told(connection: Connection, revision: str) -> str:
     """The backup that was taken before a revision ran, in a sentence that says what to do with it; or that none was."""
-    for record in PostgresStore(connection).records():
-        moves: list[dict[str, Any]] = record.spec.get("moves", []) if record.kind == "migrate" else []
-        if not any(m["revision"] == revision and m["direction"] == UP for m in moves):
-            continue
-        held = record.spec.get("backup")
-        if held:
-            said = f"; it said: {held['said']}" if held["said"] else ""
-            return f"restore from the backup taken at {held['at']}, before it ran, by `{held['command']}`{said}"
+    rows = fetch(
+        connection,
+        "select detail from dbkit.job_event where event = 'backup' and detail -> 'revisions' ? %s "
+        "order by id desc limit 1",
+        [revision],
+    )
+    if rows:
+        held = rows[0]["detail"]
+        said = f"; it said: {held['said']}" if held["said"] else ""
+        return f"restore from the backup taken at {held['at']}, before it ran, by `{held['command']}`{said}"
     return (
         "restore from your own backup of before it ran: dbkit was told of none (`contract --backup-command` takes one)"
     )

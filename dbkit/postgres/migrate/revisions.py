@@ -6,6 +6,7 @@ alembic_version, so a chain moved by dbkit and one moved by `alembic upgrade` en
 
 from __future__ import annotations
 
+import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,6 +82,8 @@ class Environment:
     version_table: str = "alembic_version"
     schema: str = ""
     """The tenant's schema that all names without one mean, and that holds the version table; empty: the role's own."""
+    config: str = ""
+    """The alembic.ini that was named, as Alembic's own command needs it; empty: the nearest."""
 
     def within(self, schema: str) -> Environment:
         """The same revisions for one schema of many, as with Alembic's recipe of one version table in each.
@@ -108,9 +111,12 @@ class Environment:
         """The one head, None for an empty chain. Raises UsageError when there are several."""
         heads = self.script.get_heads()
         if len(heads) > 1:
+            told = [f"{h} ({self[h].doc.splitlines()[0] if self[h].doc else self[h].path.name})" for h in heads]
+            named = f" -c {shlex.quote(self.config)}" if self.config else ""
             raise UsageError(
-                f"{self.directory} has {len(heads)} heads: {', '.join(heads)}",
-                hint="join them by `alembic merge heads`",
+                f"{self.directory} has {len(heads)} heads: {', '.join(told)}",
+                why="a change is written behind one head, and which one this is cannot be guessed",
+                hint=f'join them, then run this again: `alembic{named} merge -m "join heads" {" ".join(heads)}`',
             )
         return heads[0] if heads else None
 
@@ -208,7 +214,10 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
     finally:
         sys.dont_write_bytecode = held
     naming = convention(directory)
-    return Environment(directory, tuple(_revision(script, s, naming) for s in found), script, version_table)
+    revisions, config = tuple(_revision(script, s, naming) for s in found), str(given or "")
+    return Environment(
+        directory, revisions, script, version_table, config=config if config.endswith(".ini") else ""
+    )  # fmt: skip
 
 
 def _asks_for_a_connection(module: Any, direction: str) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from dbkit.postgres.catalog import quote, quoted
-from dbkit.postgres.migrate.changes import words
+from dbkit.postgres.migrate.changes import rights, words
 from dbkit.postgres.migrate.changes.design import MAX_NAME, Block, Line, Refusals, alone, shorten, transaction
 from dbkit.postgres.migrate.changes.facts import Column, Constraint, Index, Statistics, Table, Trigger
 from dbkit.postgres.migrate.names import literal
@@ -27,6 +27,8 @@ class Copies:
     """In the transaction that adds the column."""
     online: list[Block] = field(default_factory=list[Block])
     """After it, without stopping anybody."""
+    unique: list[Block] = field(default_factory=list[Block])
+    """The same for unique indexes, which wait until the rows are filled; `online` holds none."""
     proofs: list[Block] = field(default_factory=list[Block])
     """Validation of the copied constraints, once the rows are filled."""
     before: list[Line] = field(default_factory=list[Line])
@@ -43,7 +45,10 @@ def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copie
     """The copies for old columns and their new names; with `keep` they all end under the names they copy."""
     made = Copies(keep=keep)
     for old, new in mapping.items():
-        made.beside += _attributes(table, table.column(old), new)
+        made.beside += [
+            *_attributes(table, table.column(old), new),
+            rights.of_columns(table.sql, [old], table.sql, [new]),
+        ]
     columns = set(mapping)
     for constraint in table.constraints:
         if constraint.kind in "cf" and columns & set(constraint.columns):
@@ -52,7 +57,8 @@ def of(table: Table, mapping: Mapping[str, str], *, keep: bool = False) -> Copie
         if not index.constraint and index.valid and columns & set(index.uses):
             temporary, final = names(table, index.name, mapping, keep=keep)
             statement = words.index(index.definition, mapping, temporary, index.tablespace)
-            made.online += [*index_blocks(table, statement, temporary), *_told_of(table, index, temporary)]
+            made_of = made.unique if index.unique else made.online
+            made_of += [*index_blocks(table, statement, temporary), *_told_of(table, index, temporary)]
             if temporary != final:
                 made.swap.append(Line(f"alter index {quoted(table.schema, temporary)} rename to {quote(final)}"))
             if index.clustered:
@@ -142,9 +148,6 @@ def _attributes(table: Table, column: Column, new: str) -> list[Line]:
     for provider, label in column.labels:
         on = f"column {table.sql}.{quote(new)}"
         lines.append(Line(f"security label for {quote(provider)} on {on} is {literal(label)}"))
-    for grant in column.grants:
-        option = " with grant option" if grant.grantable else ""
-        lines.append(Line(f"grant {grant.privilege} ({quote(new)}) on {table.sql} to {grant.grantee}{option}"))
     return lines
 
 

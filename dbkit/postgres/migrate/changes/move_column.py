@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from dbkit.errors import UsageError
 from dbkit.postgres.catalog import quote, quoted
-from dbkit.postgres.migrate.changes import copies, replace
+from dbkit.postgres.migrate.changes import copies, replace, rights
 from dbkit.postgres.migrate.changes.design import Block, Design, Fill, Line, Refusals, alone, shorten, transaction
 from dbkit.postgres.migrate.changes.dualwrite import fill_at_once
 from dbkit.postgres.migrate.changes.facts import Column, Table
@@ -95,6 +95,7 @@ def design(
             transaction(
                 lock, *([Line(f"{there} drop default")] if default else []), Line(add_old), *_install(move),
                 *_comment(table, name, move.column.comment),
+                rights.of_columns(other.sql, [move.name], table.sql, [name]),
             ),
             Block((fill_at_once(restored, "the old column, from the one that is right by now"),), outside=True),
             alone(_proof(move, note=True), "as verify does it"),
@@ -165,12 +166,8 @@ def _comment(table: Table, name: str, text: str | None) -> list[Line]:
 
 
 def _attributes(move: Move) -> list[Line]:
-    lines = _comment(move.other, move.name, move.column.comment)
-    for grant in move.column.grants:
-        option = " with grant option" if grant.grantable else ""
-        on = f"({quote(move.name)}) on {move.other.sql}"
-        lines.append(Line(f"grant {grant.privilege} {on} to {grant.grantee}{option}"))
-    return lines
+    granted = rights.of_columns(move.table.sql, [move.column.name], move.other.sql, [move.name])
+    return [*_comment(move.other, move.name, move.column.comment), granted]
 
 
 def _hanging(move: Move) -> list[str]:

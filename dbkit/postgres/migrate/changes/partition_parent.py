@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from dbkit.postgres.catalog import quote, quoted
-from dbkit.postgres.migrate.changes import words
+from dbkit.postgres.migrate.changes import rights, words
 from dbkit.postgres.migrate.changes.design import Line, shorten
 from dbkit.postgres.migrate.changes.facts import Column, Constraint, Index, Table, Trigger
 from dbkit.postgres.migrate.changes.partition_bounds import Every
@@ -139,19 +139,12 @@ def create(plan: Plan) -> list[Line]:
 
 def _attributes(plan: Plan) -> list[Line]:
     table, parent = plan.table, plan.parent_sql
-    lines: list[Line] = []
-    for column in table.columns:
-        if column.statistics >= 0:
-            lines.append(
-                Line(f"alter table {parent} alter column {quote(column.name)} set statistics {column.statistics}")
-            )
-        for grant in column.grants:
-            option = " with grant option" if grant.grantable else ""
-            on = f"({quote(column.name)}) on {parent}"
-            lines.append(Line(f"grant {grant.privilege} {on} to {grant.grantee}{option}"))
-    for grant in table.grants:
-        option = " with grant option" if grant.grantable else ""
-        lines.append(Line(f"grant {grant.privilege} on {parent} to {grant.grantee}{option}"))
+    lines = [
+        Line(f"alter table {parent} alter column {quote(column.name)} set statistics {column.statistics}")
+        for column in table.columns
+        if column.statistics >= 0
+    ]
+    lines += rights.of_table(table.sql, parent)
     if table.comment:
         lines.append(Line(f"comment on table {parent} is {literal(table.comment)}"))
     return lines
@@ -190,12 +183,13 @@ def _security(plan: Plan) -> list[Line]:
         lines.append(Line(f"alter table {parent} force row level security"))
     for policy in plan.more.policies:
         kind = "" if policy.permissive else " as restrictive"
-        text = (
-            f"create policy {quote(policy.name)} on {parent}{kind} for {policy.command}\n  to {', '.join(policy.roles)}"
+        head = f"create policy {quote(policy.name)} on {parent}{kind} for {policy.command}\n  to"
+        rest = f"\n  using ({policy.using})" if policy.using else ""
+        rest += f"\n  with check ({policy.check})" if policy.check else ""
+        everybody = policy.roles == ("public",)
+        lines.append(
+            Line(f"{head} public{rest}" if everybody else rights.policy(policy.name, plan.table.sql, head, rest))
         )
-        text += f"\n  using ({policy.using})" if policy.using else ""
-        text += f"\n  with check ({policy.check})" if policy.check else ""
-        lines.append(Line(text))
         if policy.comment:
             lines.append(Line(f"comment on policy {quote(policy.name)} on {parent} is {literal(policy.comment)}"))
     return lines

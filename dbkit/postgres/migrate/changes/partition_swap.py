@@ -168,6 +168,7 @@ def back(connection: Connection, plan: Plan) -> list[Line]:
         Line(count(plan, table.sql), "counted under the lock: exact"),
         Line(f"alter table {table.sql} detach partition {legacy}"),
         Line(move, "the rows that were written since and lie beyond the bound"),
+        Line("set constraints all immediate", "what is deferred is checked now: no table is altered before that"),
         *_sequences(connection, plan, table.sql, legacy),
         Line(f"alter table {table.sql} rename to {quote(plan.parent)}"),
         Line(f"alter table {legacy} rename to {quote(table.name)}"),

@@ -11,7 +11,7 @@ from psycopg import sql
 from dbkit.errors import UsageError
 from dbkit.postgres.catalog import quote, quoted
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate.changes import copies, replace, words
+from dbkit.postgres.migrate.changes import copies, replace, rights, words
 from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, alone, transaction
 from dbkit.postgres.migrate.changes.dualwrite import Pair
 from dbkit.postgres.migrate.changes.facts import Table
@@ -118,6 +118,7 @@ def _design(
     on = f"alter table {table.sql} "
     add = [f"add column if not exists {quote(n)} {types[n]}" for n in new]
     add_old = [f"add column if not exists {quote(n)} {table.column(n).type}" for n in old]
+    granted_back = rights.of_columns(table.sql, new, table.sql, old)
     restored = copies.originals(table, {name: name for name in old}, renames=False)
     last = [
         Line(f"{on}alter column {quote(n)} set not null", "the validated check proves it: no scan")
@@ -127,7 +128,7 @@ def _design(
     last += [Line(f"{on}alter column {quote(n)} set default {d}") for n in old if (d := table.column(n).default)]
     last += pair.triggers()  # the defaults are the old columns' again: a value in a new one was given, and wins
     undo_contract = [
-        transaction(lock, Line(on + ", ".join(add_old)), *back.install(), *restored.beside),
+        transaction(lock, Line(on + ", ".join(add_old)), *back.install(), *restored.beside, granted_back),
         *restored.online,
         Block((back.fill_at_once(),), outside=True),
         Block((back.validate(),), outside=True),
@@ -147,6 +148,7 @@ def _design(
                 Line(on + ", ".join(add), "no default: it would hide what a writer gave"),
                 *pair.install(),
                 *copied.beside,
+                rights.of_columns(table.sql, old, table.sql, new),
             ),
             *copied.online,
         ),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dbkit.postgres.catalog import quote
-from dbkit.postgres.migrate.changes import copies
+from dbkit.postgres.migrate.changes import copies, rights
 from dbkit.postgres.migrate.changes.copies import Copies
 from dbkit.postgres.migrate.changes.design import Block, Design, Line, Refusals, transaction
 from dbkit.postgres.migrate.changes.dualwrite import Pair
@@ -82,7 +82,7 @@ def _expand(pair: Pair, copied: Copies, type_: str, collation: str | None) -> tu
         f"alter table {pair.sql} add column if not exists {quote(new)} {type_}{collate}",
         "no default before contract: it would hide whether a writer gave a value",
     )
-    return (transaction(add, *pair.install(), *copied.beside), *copied.online)
+    return (transaction(add, *pair.install(), *copied.beside), *copied.online, *copied.unique)
 
 
 def _undo_expand(pair: Pair, copied: Copies) -> tuple[Block, ...]:
@@ -125,7 +125,8 @@ def _undo_contract(pair: Pair, table: Table, column: Column, new: str) -> tuple[
     copied = copies.originals(table, {column.name: new})
     collate = f" collate {column.collation}" if column.collation else ""
     add = Line(f"alter table {pair.sql} add column if not exists {quote(column.name)} {column.type}{collate}")
-    first = transaction(_lock(pair.sql, copied.locks), *copied.before, add, *back.install(), *copied.beside)
+    granted = rights.of_columns(pair.sql, [new], pair.sql, [column.name])
+    first = transaction(_lock(pair.sql, copied.locks), *copied.before, add, *back.install(), *copied.beside, granted)
     last: list[Line] = []
     target = f"alter table {pair.sql} alter column {quote(column.name)}"
     if column.not_null:

@@ -84,12 +84,20 @@ def expand(part: Part) -> list[Block]:
     if part.fits:
         blocks.append(alone(f"alter table {table.sql} validate constraint {quote(part.fence)}"))
     blocks += part.copied.online
+    return blocks
+
+
+def _unique(part: Part) -> list[Block]:
+    """The unique indexes of the shadows, once every row is filled: over a shadow that is not, any write of a row would
+    change a key, and whoever inserts what points at that row would wait for it.
+    """
+    blocks = list(part.copied.unique)
     for key in part.unique_keys():
         columns = ", ".join(quote(part.columns.get(c, c)) for c in key.columns)
         name = shorten(key.name, "new")
         why = "becomes the primary key" if key.kind == "p" else f"becomes the constraint {key.name}"
         nulls = " nulls not distinct" if "NULLS NOT DISTINCT" in key.definition else ""
-        index = f"create unique index concurrently if not exists {quote(name)} on {table.sql} ({columns}){nulls}"
+        index = f"create unique index concurrently if not exists {quote(name)} on {part.table.sql} ({columns}){nulls}"
         blocks.append(alone(index, why))
     return blocks
 
@@ -130,7 +138,7 @@ def contract(
     blocks: list[Block] = []
     for part in parts:
         blocks += [Block((part.pair.fill_at_once(),), outside=True), Block((part.pair.validate(),), outside=True)]
-        blocks += part.copied.proofs
+        blocks += [*part.copied.proofs, *_unique(part)]
         shadows = ", ".join(quote(s) for s in part.columns.values())
         blocks.append(
             alone(f"analyze {part.table.sql} ({shadows})", "the planner knows the new column from its first use")

@@ -13,6 +13,7 @@ from dbkit import assets
 from dbkit.postgres import ddl
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.connect import Connection, fetch
+from dbkit.postgres.migrate.changes import rights
 from dbkit.postgres.migrate.changes.design import Line, Refusals
 from dbkit.postgres.migrate.changes.facts import Table
 from dbkit.postgres.migrate.changes.words import trusted
@@ -24,7 +25,6 @@ STORY: Final = (
     "pg_get_serial_sequence() and GROUP BY the key alone do not work, nor MERGE before PostgreSQL 17."
 )
 _PREPARED: Final = ("select_stmt", "insert_stmt", "update_stmt", "delete_stmt", "merge_stmt")
-_RIGHTS: Final = ("select", "insert", "update", "delete")
 _LONGEST: Final = 100
 _MOST: Final = 5
 
@@ -44,14 +44,11 @@ def create(table: Table, place: str, columns: Sequence[str], also: Mapping[str, 
         ),
         _owner_goes_on(table, place),
     ]
-    granted = [(g.privilege, g) for g in table.grants if g.privilege in _RIGHTS]
-    names = {c.name: c.name for c in table.columns} | dict(also)
-    for name, source in names.items():
-        held = [g for g in table.column(source).grants if g.privilege in _RIGHTS]
-        granted += [(f"{g.privilege} ({quote(name)})", g) for g in held]
-    for privilege, grant in granted:
-        option = " with grant option" if grant.grantable else ""
-        lines.append(Line(f"grant {privilege} on {table.sql} to {grant.grantee}{option}"))
+    lines += rights.of_view(place, table.sql, also)
+    if whose:
+        lines.insert(
+            0, Line(rights.nobody_by_column(place), "a view with its caller's rights is no way for such roles")
+        )
     return lines
 
 

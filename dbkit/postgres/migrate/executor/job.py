@@ -60,7 +60,7 @@ class Knobs:
     fill: Fill = lambda sentence: False
     command: str = "dbkit migrate deploy"
     backup: Mapping[str, Json] | None = None
-    """The backup that was taken for this run; kept with it."""
+    """The backup that was taken for this run; kept in its history."""
 
 
 class MoveJob:
@@ -103,7 +103,6 @@ class MoveJob:
                 for m in self._moves
             ],
             "command": self._knobs.command,
-            **({"backup": dict(self._knobs.backup)} if self._knobs.backup else {}),
         }
 
     def cancel(self) -> None:
@@ -115,6 +114,8 @@ class MoveJob:
         """Run the revisions in a thread of its own, watched from here twice a second."""
         del cursor
         self._epoch = time.monotonic()
+        if self._knobs.backup:  # into the history, which a later run of the same work does not write over
+            log("backup", {**self._knobs.backup, "revisions": [m.revision.id for m in self._moves]})
         with connect(self._target, purpose="watch") as connection:
             watch = self._watch = Watch(connection)
             worker = threading.Thread(target=self._work, args=(watch,), daemon=True)
