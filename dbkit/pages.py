@@ -133,12 +133,15 @@ How it runs
   transactions      as the tool would: wrapped, statement by statement, or as one message; Alembic's autocommit_block
                     and transaction_per_migration count. A plain file is taken to be wrapped, unless it has its own
                     BEGIN or holds a statement that refuses one; --no-assume-in-transaction says otherwise.
-                    An Alembic revision that only runs online runs on the throw-away server; env.py never runs
+  Alembic           a revision that asks for a connection (op.get_bind(), an inspector, a Session) gets one of the
+                    throw-away server, each statement watched; a loop is one statement that ran often. env.py never
+                    runs. A connection of its own, and a program it starts, are refused: they could reach production
   locks             read inside the transaction after each statement, and every millisecond from a second session.
                     A CONCURRENTLY form is held back by short locks of ours until its own are seen; that time is not
                     counted. ACCESS SHARE, and what nobody else can see yet, are left out
   rewrites, scans   by the files of tables and indexes, the server's own debug lines, and its counters
-  probes            a reader and a writer on up to eight touched tables; waits count where a lock explains them
+  probes            a reader and a writer on up to eight touched tables; waits count where a lock explains them. In a
+                    deadlock with the migration they and the application's queries lose
   --app-sql         the running version's queries, prepared once: must work before, during and after. $1, $2 get values
   --app-sql-new     the next version's: must work after
 

@@ -229,7 +229,7 @@ def _run(
     """Rehearse, and lint the same scripts for each version."""
     from dbkit.cli.output import note
     from dbkit.postgres.migrate import lint
-    from dbkit.postgres.migrate.rehearse import rehearsal
+    from dbkit.postgres.migrate.rehearse import recorded, rehearsal
 
     text, label = schema
     if text:  # what the dump holds, earlier migrations would only do again
@@ -251,7 +251,7 @@ def _run(
         script.history = True
     linted = [
         lint.examine(
-            [*choice.history, *choice.pending],
+            [*recorded.as_run(choice.history, outcome.past), *recorded.as_run(choice.pending, outcome.seen)],
             lint.Options(
                 version=(major, None),
                 assume=assume,
@@ -262,7 +262,7 @@ def _run(
                 switched_on=lambda rule: None,
             ),
         )
-        for major in majors
+        for major, outcome in zip(majors, outcomes, strict=True)
     ]
     return outcomes, linted
 

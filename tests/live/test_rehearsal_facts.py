@@ -54,8 +54,8 @@ def watch(dsn, fact: Fact):
     return Outcome(
         major=0,
         version="",
-        seen=runner.seen,
-        holds=runner.holds,
+        seen=runner.ledger.seen,
+        holds=runner.ledger.holds,
         stop=runner.stop,
         stalls=[],
         sown=[],

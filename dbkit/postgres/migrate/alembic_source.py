@@ -16,11 +16,13 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from types import FunctionType
+from typing import Any, Final, cast
 
 from dbkit.errors import UsageError
 from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.alembic_places import directory, importable
+from dbkit.postgres.migrate.seclusion import Outside, seclude
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
 
@@ -62,7 +64,8 @@ def read(path: Path) -> list[Script]:
     locations = _locations(folder, path)
     with importable(path, folder):
         try:
-            revisions = list(ScriptDirectory(str(folder), version_locations=locations).walk_revisions())
+            with seclude(importing=True):
+                revisions = list(ScriptDirectory(str(folder), version_locations=locations).walk_revisions())
         except CommandError as error:
             raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
         except (Exception, SystemExit) as error:
@@ -127,11 +130,14 @@ def _render(revision: Any, naming: Mapping[str, str] | None) -> Script:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the revision's own deprecations are not our findings
-            record(path, revision.module.upgrade, parts, naming)
+            script.online = record(path, revision.module.upgrade, parts, naming)
+    except Outside as error:
+        problem = (line_in(error, path), f"upgrade() {error}")
     except Exception as error:
         problem = (line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
     except SystemExit as error:
         problem = (line_in(error, path), f"upgrade() exits: {error}")
+    script.online = script.online or problem is not None or asks_for_a_connection(revision.module, "upgrade")
     for part in parts:
         part.last = ends.get(part.line, part.line)
     script.parts = tuple(parts)
@@ -153,10 +159,12 @@ def _statement_ends(source: str) -> dict[int, int]:
 
 def record(
     path: Path, function: Callable[[], object], parts: list[Part], naming: Mapping[str, str] | None = None
-) -> None:
+) -> bool:
     """Run `upgrade` or `downgrade` of a revision's file offline and append what it would send.
 
     The text is what Alembic would send online: unlike its own offline mode this keeps tabs and single percent signs.
+    Returns whether it asked for a connection, of which it got a mock-up. Raises what the function raises, and Outside
+    when it reaches for anything else.
     """
     from alembic.operations import Operations
     from alembic.runtime.migration import MigrationContext
@@ -191,8 +199,26 @@ def record(
 
     context.impl.static_output = capture  # pyright: ignore[reportAttributeAccessIssue]
     context.impl._exec = execute  # pyright: ignore[reportAttributeAccessIssue, reportPrivateUsage]  # noqa: SLF001
-    with Operations.context(context):
+    asked: list[bool] = []
+    kind = type(context.impl)
+
+    def bind(impl: Any) -> Any:
+        asked.append(True)
+        return impl.connection
+
+    context.impl.__class__ = type(kind.__name__, (kind,), {"bind": property(bind)})
+    with seclude() as outside, Operations.context(context):
         function()
+    outside.check()
+    return bool(asked)
+
+
+def asks_for_a_connection(module: Any, direction: str) -> bool:
+    """Whether a function that may run in this direction calls `op.get_bind()`: read offline it gets a mock-up."""
+    other = "downgrade" if direction == "upgrade" else "upgrade"
+    held = cast(dict[str, Any], vars(module))
+    functions = [f for name, f in held.items() if isinstance(f, FunctionType) and name != other]
+    return any("get_bind" in f.__code__.co_names for f in functions if f.__module__ == module.__name__)
 
 
 def calling_line(path: Path) -> int:

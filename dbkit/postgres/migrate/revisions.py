@@ -12,7 +12,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import FunctionType
 from typing import Any, Final, LiteralString, cast
 
 from psycopg import sql
@@ -54,7 +53,7 @@ class Revision:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # the revision's own deprecations are not ours to report
-                alembic_source.record(self.path, getattr(self.script.module, direction), found, self.naming)
+                asked = alembic_source.record(self.path, getattr(self.script.module, direction), found, self.naming)
         except (Exception, SystemExit) as error:
             why = f"{type(error).__name__}: {error}".splitlines()[0]
             if isinstance(error, ImportError | NameError) and "proxy object" not in str(error):
@@ -64,7 +63,7 @@ class Revision:
                     hint="nothing was run; mend the file and run the same command again",
                 ) from None
             return (self._online(direction, why),)
-        if _asks_for_a_connection(self.script.module, direction):
+        if asked or alembic_source.asks_for_a_connection(self.script.module, direction):
             return (self._online(direction, "it calls op.get_bind()"),)
         return tuple(found)
 
@@ -218,14 +217,6 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
     return Environment(
         directory, revisions, script, version_table, config=config if config.endswith(".ini") else ""
     )  # fmt: skip
-
-
-def _asks_for_a_connection(module: Any, direction: str) -> bool:
-    """Whether a function that may run in this direction calls `op.get_bind()`: read offline it gets None from it."""
-    other = DOWN if direction == UP else UP
-    held = cast(dict[str, Any], vars(module))
-    functions = [f for name, f in held.items() if isinstance(f, FunctionType) and name != other]
-    return any("get_bind" in f.__code__.co_names for f in functions if f.__module__ == module.__name__)
 
 
 def heads(connection: Connection, environment: Environment) -> tuple[str, ...]:

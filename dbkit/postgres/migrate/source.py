@@ -48,6 +48,8 @@ class Script:
     parts: tuple[Part, ...] | None = None
     problems: tuple[tuple[int | None, str], ...] = ()
     """What could not be read: line and sentence."""
+    online: bool = False
+    """A revision that asks for a connection: what it sends is known only once it runs on one."""
     original: str = ""
     """The file's text before anything was blanked, for suppressions and fixes."""
     left_out: tuple[tuple[int, str, str], ...] = ()

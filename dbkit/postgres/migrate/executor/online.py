@@ -21,6 +21,7 @@ from dbkit.postgres.connect import Connection, connect, fetch
 from dbkit.postgres.indexes import failure
 from dbkit.postgres.indexes.watch import Running
 from dbkit.postgres.migrate import alembic_source
+from dbkit.postgres.migrate.alembic_call import surroundings
 from dbkit.postgres.migrate.executor import units, wants
 from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.session import QUICK_DEADLOCK, Book, Session, milliseconds
@@ -187,26 +188,13 @@ class _Call:
 
     @contextmanager
     def _alembic(self, bound: Any) -> Generator[None]:
-        """Alembic's own context over the connection, `alembic.context` included."""
-        from alembic.config import Config
-        from alembic.operations import Operations
-        from alembic.runtime.environment import EnvironmentContext
-        from sqlalchemy import MetaData
-
-        environment = self.online.environment
+        environment, revision = self.online.environment, self.online.revision
         schema, _, name = environment.version_table.rpartition(".")
-        with EnvironmentContext(Config(), environment.script) as held:
-            naming = dict(self.online.revision.naming or {})
-            held.configure(
-                connection=bound,
-                version_table=name,
-                version_table_schema=schema or None,
-                target_metadata=MetaData(naming_convention=naming) if naming else None,
-            )
-            context = held.get_context()
-            context.autocommit_block = self._no_commit  # pyright: ignore[reportAttributeAccessIssue]
-            with Operations.context(context):
-                yield
+        with surroundings(
+            bound, environment.script, revision.naming, version_table=name, version_table_schema=schema or None
+        ) as context:
+            context.autocommit_block = self._no_commit
+            yield
 
     def _no_commit(self) -> NoReturn:
         raise Refused(

@@ -121,7 +121,10 @@ class _Session:
         self._queries = queries
         self._lock = threading.Lock()
         self._connection = psycopg.connect(
-            dsn, autocommit=True, application_name="dbkit rehearse: application", prepare_threshold=None
+            dsn,
+            autocommit=True,
+            application_name="dbkit rehearse: application",
+            prepare_threshold=None,
         )
         self._calls: dict[int, str] = {}
 
@@ -161,6 +164,8 @@ class _Session:
             tally.failed += 1
             if not tally.error:
                 tally.error = redact(" ".join((error.diag.message_primary or str(error)).split()))
+                if isinstance(error, psycopg.errors.QueryCanceled):  # by the watcher: nobody else would
+                    tally.error = "deadlock detected: it waits for the migration, which waits for it"
                 tally.sqlstate, tally.statement = error.sqlstate or "", position
         finally:
             with suppress(psycopg.Error):

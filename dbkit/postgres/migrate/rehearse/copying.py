@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import LiteralString, cast
 
 import psycopg
@@ -40,7 +41,11 @@ def data(script: Script, statement: ddl.Statement) -> str | None:
     return "".join(rows).removesuffix("\n")
 
 
-def load(connection: psycopg.Connection, text: str, rows: str) -> None:
-    """Run the statement and send it its rows. Raises psycopg.Error as any statement does."""
-    with connection.cursor() as cursor, cursor.copy(cast(LiteralString, text)) as copy:
-        copy.write(rows)
+def sender(connection: psycopg.Connection, text: str, rows: str) -> Callable[[], None]:
+    """What runs the statement and sends it its rows. It raises psycopg.Error as any statement does."""
+
+    def send() -> None:
+        with connection.cursor() as cursor, cursor.copy(cast(LiteralString, text)) as copy:
+            copy.write(rows)
+
+    return send

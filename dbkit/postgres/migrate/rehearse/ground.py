@@ -18,6 +18,7 @@ from dbkit.ephemeral import postgres_databases as databases
 from dbkit.ephemeral.postgres import ADDRESS, PostgresServer, start_postgres
 from dbkit.errors import UsageError
 from dbkit.postgres import ddl
+from dbkit.postgres.migrate.rehearse.observed import Observation
 from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.source import Script, blank
 
@@ -102,13 +103,18 @@ def _number(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
-def build(ground: Ground, name: str, schema: str, label: str, history: Sequence[Script], assume: bool | None) -> None:
-    """Make the schema before: the dump first, then the history. Raises UsageError naming the statement that fails."""
+def build(
+    ground: Ground, name: str, schema: str, label: str, history: Sequence[Script], assume: bool | None
+) -> list[Observation]:
+    """Make the schema before: the dump first, then the history, whose statements are handed back.
+
+    Raises UsageError naming the statement that fails.
+    """
     if schema:
         with psycopg.connect(ground.dsn(name), autocommit=True, prepare_threshold=None) as connection:
             _load(ground, connection, schema, label)
     if not history:
-        return
+        return []
     runner = Runner(ground.dsn(name), assume, watching=False)
     try:
         runner.run(history)
@@ -122,6 +128,7 @@ def build(ground: Ground, name: str, schema: str, label: str, history: Sequence[
             why=runner.stop.why,
             hint="give the schema production has, --schema FILE (pg_dump -s): then only what is pending is run",
         )
+    return runner.ledger.seen
 
 
 def _load(ground: Ground, connection: psycopg.Connection, schema: str, label: str) -> None:

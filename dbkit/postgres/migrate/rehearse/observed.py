@@ -81,11 +81,17 @@ class Observation:
     sqlstate: str = ""
     tables: tuple[str, ...] = ()
     """Tables whose rows it read or wrote as a whole."""
+    repeats: int = 0
+    """How often it ran once more in its transaction with other values, from a loop of a revision."""
+    repeated: float = 0.0
+    """Seconds of these runs together."""
+    caught: bool = False
+    """The revision caught its error and went on."""
 
     @property
     def seconds(self) -> float:
-        """How long it ran, without the time it waited for locks."""
-        return max(self.end - self.start - self.waited, 0.0)
+        """How long it ran, every time it did, without the time it waited for locks."""
+        return max(self.end - self.start - self.waited, 0.0) + self.repeated
 
     @property
     def held(self) -> float:

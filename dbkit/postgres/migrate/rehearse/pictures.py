@@ -85,7 +85,7 @@ def _locks(seen: Observation, outcome: Outcome) -> str:
 
 def _does(seen: Observation) -> str:
     if seen.error:
-        return f"FAILS: {seen.error}"
+        return f"fails, which the revision expects: {seen.error}" if seen.caught else f"FAILS: {seen.error}"
     parts = [f"rewrites {', '.join(seen.rewritten)}"] if seen.rewritten else []
     parts += [f"reads {', '.join(seen.scanned)}"] if seen.scanned else []
     made = [b for b in seen.built if b not in seen.rewritten]
@@ -94,6 +94,8 @@ def _does(seen: Observation) -> str:
         parts.append("checks nothing: proved by constraints")
     if seen.waited >= 0.005:
         parts.append(f"waited {format_seconds(seen.waited)}")
+    if seen.repeats:
+        parts.append(f"ran {1 + seen.repeats:,} times, {format_seconds(seen.seconds)} in all")
     return "; ".join(parts) or "brief"
 
 

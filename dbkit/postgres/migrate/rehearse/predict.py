@@ -10,6 +10,7 @@ is read, no statement takes less than the reading of its tables.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -41,10 +42,29 @@ class Size:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One run without probes: how large the tables were, and the seconds of each statement."""
+    """One run without probes: how large the tables were, and the seconds of each statement by what names it.
+
+    Not by position: how many statements the loop of a revision sends depends on the rows.
+    """
 
     size: Size
-    seconds: tuple[float, ...]
+    seconds: Mapping[tuple[str, int, str, int], float]
+
+
+def timed(size: Size, seen: Sequence[Observation]) -> Timing:
+    """A run's times."""
+    return Timing(size, dict(zip(_names(seen), (o.seconds for o in seen), strict=True)))
+
+
+def _names(seen: Sequence[Observation]) -> list[tuple[str, int, str, int]]:
+    """File, line, kind, and the how-manieth of these: what a statement is called in every run."""
+    counted: Counter[tuple[str, int, str]] = Counter()
+    names: list[tuple[str, int, str, int]] = []
+    for one in seen:
+        place = (one.file, one.line, one.kind)
+        names.append((*place, counted[place]))
+        counted[place] += 1
+    return names
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +96,20 @@ def predict(
     `read_rate` is in bytes a second; without it the tables are presumed in memory.
     """
     return [
-        _one(position, one, timings, stats, known, read_rate) if not one.error else None
-        for position, one in enumerate(seen)
+        _one(name, one, timings, stats, known, read_rate) if not one.error else None
+        for name, one in zip(_names(seen), seen, strict=True)
     ]
 
 
 def _one(
-    position: int,
+    name: tuple[str, int, str, int],
     seen: Observation,
     timings: Sequence[Timing],
     stats: Stats,
     known: Mapping[str, Name],
     read_rate: float | None,
 ) -> Prediction | None:
-    runs = [(t.size.sum(seen.tables), t.seconds[position]) for t in timings if position < len(t.seconds)]
+    runs = [(t.size.sum(seen.tables), t.seconds[name]) for t in timings if name in t.seconds]
     if not runs:
         return None
     grows = [n for n in seen.tables if n in known]

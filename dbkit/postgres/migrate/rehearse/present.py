@@ -157,6 +157,8 @@ def _statement(outcome: Outcome, position: int) -> dict[str, Json]:
         "sqlstate": seen.sqlstate or None,
         "transaction": seen.transaction,
         "in_transaction": not seen.bare,
+        "runs": 1 + seen.repeats,
+        "caught": seen.caught,
         "proved": list(seen.proved),
         "stalls": [
             {"relation": s.relation, "probe": s.kind, "ms": _ms(s.seconds)}

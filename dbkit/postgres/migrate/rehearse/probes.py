@@ -55,7 +55,11 @@ class Probes:
     def __init__(self, dsn: str, tables: list[Name]) -> None:
         self._stopping = threading.Event()
         self._probes = [
-            _Probe(table, kind, psycopg.connect(dsn, autocommit=True, application_name=f"dbkit rehearse: {kind}"))
+            _Probe(
+                table,
+                kind,
+                psycopg.connect(dsn, autocommit=True, application_name=f"dbkit rehearse: {kind}"),
+            )
             for table in tables[:MOST_TABLES]
             for kind in ("reader", "writer")
         ]

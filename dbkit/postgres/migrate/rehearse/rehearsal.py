@@ -16,7 +16,7 @@ from dbkit.postgres.connect import fetch
 from dbkit.postgres.migrate.found import parse
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rehearse import ground as grounds
-from dbkit.postgres.migrate.rehearse import mentions, nulls, predict, state, wishes
+from dbkit.postgres.migrate.rehearse import mentions, nulls, predict, recorded, state, wishes
 from dbkit.postgres.migrate.rehearse.application import Application, Query
 from dbkit.postgres.migrate.rehearse.choose import Choice
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall, Stop
@@ -70,6 +70,8 @@ class Outcome:
     before: dict[str, state.Relation]
     """Relations that existed before, as shown."""
     touched: list[Name]
+    past: list[Observation] = field(default_factory=list[Observation])
+    """Statements of the history."""
     notes: list[str] = field(default_factory=list[str])
     unsized: list[str] = field(default_factory=list[str])
     """Tables that statements work on and the statistics do not know."""
@@ -91,7 +93,7 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
     with grounds.prepare(major) as ground:
         name = f"PostgreSQL {ground.server.version_text}"
         base = ground.database()
-        grounds.build(ground, base, options.schema_sql, options.schema_label, choice.history, options.assume)
+        past = grounds.build(ground, base, options.schema_sql, options.schema_label, choice.history, options.assume)
         before, touched = _touched(ground.dsn(base), statements)
         options.progress(
             f"{name}: schema of {sum(r.kind in 'rp' for r in before.values())} tables built"
@@ -107,9 +109,11 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
             timings = _calibrate(ground, (small, large), choice, options)
             options.progress(f"{name}: timed {len(timings)} runs at two sizes")
         outcome = _watched(ground, ground.database(large), choice, options, before, touched)
+        outcome.past = past
         outcome.sown = [s for s in sown if s.wanted or s.rows]
         unknown = nulls.unknown(touched, statements, options.stats)
-        outcome.notes = [*choice.notes, *ground.notes, *outcome.notes, *unknown, *_unprobed(touched)]
+        notes = [*choice.notes, *ground.notes, *recorded.told(choice.pending), *outcome.notes]
+        outcome.notes = [*dict.fromkeys([*notes, *unknown, *_unprobed(touched)])]
         if options.stats is not None:
             known = {shown: r.name for shown, r in before.items()}
             outcome.predictions = predict.predict(outcome.seen, timings, options.stats, known, options.read_rate)
@@ -182,7 +186,7 @@ def _calibrate(
             size = _sizes(ground.dsn(name))
             runner = Runner(ground.dsn(name), options.assume, watching=False, one_transaction=choice.one_transaction)
             runner.run(choice.pending)
-            found.append(predict.Timing(size, tuple(o.seconds for o in runner.seen)))
+            found.append(predict.timed(size, runner.ledger.seen))
             databases.drop(ground.server, name)
     return found
 
@@ -211,11 +215,12 @@ def _watched(
     with ExitStack() as stack:
         application = Application(dsn, queries) if queries else None
         runner = Runner(dsn, options.assume, one_transaction=choice.one_transaction)
+        ledger = runner.ledger
         if application is not None:
             stack.callback(application.close)
             application.once("before")
             runner.between = lambda position: application.once("during", position - 1)
-            application.start(lambda: len(runner.seen) - 1)
+            application.start(lambda: len(ledger.seen) - 1)
         probes = Probes(dsn, touched)
         stack.callback(probes.stop)
         probes.wait_for_all()
@@ -223,15 +228,15 @@ def _watched(
         probes.wait_for_all()
         if application is not None:
             application.stop()
-            application.once("after", len(runner.seen) - 1)
+            application.once("after", len(ledger.seen) - 1)
             application.prepare_again()
         return Outcome(
             major=ground.server.major,
             version=ground.server.version_text,
-            seen=runner.seen,
-            holds=runner.holds,
+            seen=ledger.seen,
+            holds=ledger.holds,
             stop=runner.stop,
-            stalls=probes.stalls(runner.clock, runner.holds, runner.seen),
+            stalls=probes.stalls(ledger.clock, ledger.holds, ledger.seen),
             sown=[],
             queries=queries,
             predictions=[],

@@ -50,7 +50,7 @@ def rehearsal_failed(scene: Scene) -> Iterator[Sight]:
     See: dbkit explain rehearse
     """
     for position, seen in enumerate(scene.outcome.seen):
-        if not seen.error:
+        if not seen.error or seen.caught:
             continue
         left = "" if scene.outcome.stop is None else "; the rehearsal stopped here"
         rows = " on seeded rows: production's may differ" if seen.sqlstate[:2] in _DATA_CLASSES else ""

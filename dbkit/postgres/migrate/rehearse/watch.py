@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 QUICK: Final = 0.001
 SLOW: Final = 0.01
+KNOT: Final = 0.1
+"""Seconds of waiting after which it is looked whether those in the way wait for the migration in turn."""
 QUICK_FOR: Final = 0.5
 """Seconds for which a statement is looked at every millisecond; a longer one holds its locks long enough."""
 
@@ -49,6 +51,7 @@ class Watcher:
         self._idle.set()
         self._closed = False
         self._brakes: Brakes | None = None
+        self._next_knot = 0.0
         self.sighting = Sighting()
         self.failure: psycopg.Error | None = None
         self._thread = threading.Thread(target=self._run, name="dbkit rehearse: watcher", daemon=True)
@@ -118,3 +121,7 @@ class Watcher:
                     waits = waits or bool(in_the_way)
         if waits:
             seen.waited += since
+            if now > self._next_knot + KNOT:
+                self._next_knot = now
+                # As the server would, but never at the cost of the migration, which is to be seen to its end.
+                self._connection.execute(assets.query("postgres/rehearsed_deadlock"), [self._pid])
