@@ -28,6 +28,7 @@ from dbkit.ephemeral.account import Account, owner, unprivileged
 if TYPE_CHECKING:
     from collections.abc import Generator, Mapping, Sequence
 
+FOLDER = "DBKIT_TEST_FOLDER"
 _held: dict[Path, Lease] = {}
 _YOUNG_SECONDS = 60.0
 _UNUSED_SECONDS = 30 * 86400.0
@@ -41,11 +42,13 @@ def _open_to(path: Path, account: Account | None) -> bool:
 def root() -> Path:
     """The folder below which all throw-away servers and caches of this user live; made on first use.
 
+    It lies in the folder that ``DBKIT_TEST_FOLDER`` names, a file system in memory perhaps, else in that of TMPDIR.
     Others may walk through it (the server's own account must) but not list or change it. A folder somebody else has
     put there is refused: they could plant binaries in it.
     """
     account = unprivileged()
-    for base in (Path(tempfile.gettempdir()).resolve(), Path("/tmp")):  # noqa: S108 - only a folder of ours is used, see below
+    named = os.environ.get(FOLDER) or tempfile.gettempdir()
+    for base in (Path(named).resolve(), Path("/tmp")):  # noqa: S108 - only a folder of ours is used, see below
         if base.is_dir() and _open_to(base, account):
             break
     else:

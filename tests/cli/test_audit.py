@@ -7,7 +7,7 @@ import pytest
 from dbkit.plan import load
 from dbkit.settings import from_address
 from tests.cli import canary
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 
 MESS = (
     "create table t (id bigint primary key, a int, b int); create index t_a on t (a); create index t_a_again on t (a);"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 from tests.unit.conf.test_corpus import BUILD, CORPUS, RECORDS
 
 CONFS = [r for r in RECORDS if r["kind"] == "postgresql.conf"]

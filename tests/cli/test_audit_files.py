@@ -7,7 +7,7 @@ import subprocess
 import pytest
 import yaml
 
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 
 DOCUMENT = """\
 shared_buffers = 4GB                    -- 25% of RAM

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 
 DOCUMENTED = """\
 [databases]

@@ -1,26 +1,14 @@
 """The command line as a user meets it: help, bad input, exit codes, and no password anywhere."""
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from dbkit.cli import tree
+from tests.fixtures.program import dbkit
 
 CANARY = "canary-s3cret"
-
-
-def dbkit(*arguments, cwd=None, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "dbkit", *arguments],
-        env={**os.environ, "DBKIT_CONFIG": os.devnull, **environment},
-        cwd=cwd,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
 
 
 def commands():

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from tests.cli.test_audit import GONE, config
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 
 
 def examined(dsn):

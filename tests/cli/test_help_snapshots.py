@@ -6,7 +6,8 @@ import pytest
 
 from dbkit import errors, pages
 from dbkit.cli.engines import load_rules
-from tests.cli.test_cli import COMMANDS, dbkit
+from tests.cli.test_cli import COMMANDS
+from tests.fixtures.program import dbkit
 from tests.fixtures.snapshots import as_file
 
 TXT = as_file("txt")

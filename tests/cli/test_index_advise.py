@@ -1,15 +1,15 @@
 """`dbkit index advise` as a user meets it: plan and apply, migrations that run, every format, bad input, no password."""
 
 import json
-import os
 import subprocess
 import sys
 
 import pytest
 
 from tests.cli import canary
-from tests.cli.test_cli import dbkit
+from tests.fixtures import program
 from tests.fixtures.migrations import report as linted
+from tests.fixtures.program import dbkit
 
 TABLES = """
 create table t (id bigint primary key, a int, b int, note text);
@@ -30,11 +30,7 @@ selekt 1;
 
 def typed(text, *arguments, **environment):
     """As `dbkit`, with something on standard input."""
-    return subprocess.run(
-        [sys.executable, "-m", "dbkit", "index", "advise", "--sql", "-", *arguments],
-        env={**os.environ, "DBKIT_CONFIG": os.devnull, **environment},
-        input=text, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return dbkit("index", "advise", "--sql", "-", *arguments, text=text, **environment)
 
 
 @pytest.fixture
@@ -101,9 +97,9 @@ def test_statements_come_from_standard_input(db):
 
 ENVIRONMENT = """
 from alembic import context
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, pool
 import os
-engine = create_engine(os.environ["URL"].replace("postgresql://", "postgresql+psycopg://"))
+engine = create_engine(os.environ["URL"].replace("postgresql://", "postgresql+psycopg://"), poolclass=pool.NullPool)
 with engine.connect() as connection:
     context.configure(connection=connection, transaction_per_migration=True)
     with context.begin_transaction():
@@ -112,10 +108,7 @@ with engine.connect() as connection:
 
 
 def alembic(folder, *arguments, url):
-    return subprocess.run(
-        [sys.executable, "-m", "alembic", "-c", str(folder / "alembic.ini"), *arguments],
-        env={**os.environ, "URL": url}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    return program.alembic("-c", folder / "alembic.ini", *arguments, URL=url)
 
 
 def test_an_alembic_revision_is_written_that_runs_both_ways(db, queries, tmp_path):

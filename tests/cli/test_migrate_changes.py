@@ -1,14 +1,12 @@
 """A change at the command line, as a pipeline runs it."""
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
 from dbkit import pages
 from dbkit.postgres.migrate.changes.kinds import KINDS
+from tests.fixtures.program import dbkit
 
 SCHEMA = """
 create table users (id bigint primary key, full_name text not null, age int);
@@ -23,14 +21,7 @@ def shop(place):
 
 
 def run(place, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "dbkit", "migrate", *arguments, "--migrations", str(place.ini)],
-        env={**os.environ, "DBKIT_DSN": place.db.dsn, "DBKIT_CONFIG": os.devnull},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = dbkit("migrate", *arguments, "--migrations", place.ini, DBKIT_DSN=place.db.dsn)
     assert "Traceback" not in done.stderr
     return done
 

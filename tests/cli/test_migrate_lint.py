@@ -7,18 +7,13 @@ import sys
 
 import pytest
 
+from tests.fixtures import program
+
 INDEX = "create index i on t (a);\n"
 
 
-def dbkit(*arguments, cwd, text=None):
-    return subprocess.run(
-        [sys.executable, "-m", "dbkit", "migrate", "lint", *map(str, arguments)],
-        cwd=cwd,
-        input=text if isinstance(text, bytes) else (text or "").encode(),
-        capture_output=True,
-        check=False,
-        env={**os.environ, "DBKIT_CONFIG": os.devnull},
-    )
+def dbkit(*arguments, cwd, text=""):
+    return program.dbkit("migrate", "lint", *arguments, cwd=cwd, text=text)
 
 
 @pytest.mark.parametrize(
@@ -43,9 +38,9 @@ def test_bad_input_exits_2_and_says_what_to_do(tmp_path, files, arguments, words
         (tmp_path / name).write_bytes(content)
     done = dbkit(*arguments, cwd=tmp_path)
     assert done.returncode == 2
-    assert words in done.stderr.decode()
-    assert "Traceback" not in done.stderr.decode()
-    assert done.stdout == b""
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 def test_a_syntax_error_is_a_finding_with_a_caret(tmp_path):
@@ -54,7 +49,7 @@ def test_a_syntax_error_is_a_finding_with_a_caret(tmp_path):
     assert done.returncode == 1
     found = json.loads(done.stdout)
     assert [(f["rule"], f["location"]["line"]) for f in found["findings"]] == [("migrate.syntax-error", 2)]
-    shown, caret = done.stderr.decode().splitlines()[1:3]
+    shown, caret = done.stderr.splitlines()[1:3]
     assert shown.index("ad column") == caret.index("^")
 
 
@@ -84,7 +79,7 @@ def test_stdin_has_a_name(tmp_path):
 def test_every_format_carries_the_finding(tmp_path, fmt):
     done = dbkit("-", "--format", fmt, cwd=tmp_path, text=INDEX)
     assert done.returncode == 1
-    assert b"index-not-concurrent" in done.stdout
+    assert "index-not-concurrent" in done.stdout
 
 
 def test_fix_writes_and_then_passes(tmp_path):
@@ -92,11 +87,11 @@ def test_fix_writes_and_then_passes(tmp_path):
     file.write_text(INDEX)
     shown = dbkit("m.sql", "--diff", cwd=tmp_path)
     assert (shown.returncode, file.read_text()) == (0, INDEX)
-    assert b"+create index concurrently i on t (a);" in shown.stdout
+    assert "+create index concurrently i on t (a);" in shown.stdout
     done = dbkit("m.sql", "--fix", cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert "concurrently" in file.read_text()
-    assert b"fixed m.sql" in done.stderr
+    assert "fixed m.sql" in done.stderr
 
 
 def test_no_driver_and_no_rule_of_a_server_is_loaded(tmp_path):

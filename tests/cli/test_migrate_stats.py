@@ -10,7 +10,7 @@ from dbkit.postgres.migrate import stats
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.stats_schema import STATS
 from tests.cli import canary
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 
 SECRET = "a value nobody may see"
 SCHEMA = f"""

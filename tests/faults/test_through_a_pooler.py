@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import psycopg
 import pytest
@@ -16,6 +13,7 @@ from dbkit.postgres.migrate import verify
 from dbkit.postgres.migrate.backfill.run import fill
 from dbkit.postgres.migrate.changes import standing
 from dbkit.settings import Target
+from tests.fixtures.program import dbkit
 
 SETTINGS = ("search_path", "lock_timeout", "statement_timeout", "client_min_messages", "row_security", "role")
 SESSIONS = {"default_pool_size": "1", "min_pool_size": "0"}
@@ -71,13 +69,7 @@ def test_what_reads_works_and_leaves_nothing_in_the_pool(through, tmp_path):
         ("migrate", "status", "--migrations", str(through.ini)),
         ("job", "list"),
     ):
-        done = subprocess.run(
-            [sys.executable, "-m", "dbkit", *command, "--format", "json"],
-            env={**os.environ, "DBKIT_DSN": through.through, "DBKIT_CONFIG": os.devnull},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = dbkit(*command, "--format", "json", DBKIT_DSN=through.through)
         assert done.returncode in (0, 1), (command, done.stderr)
         found[command[:2]] = json.loads(done.stdout)
         assert through.application() == before, command

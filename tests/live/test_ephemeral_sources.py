@@ -21,6 +21,7 @@ def temporary(monkeypatch):
     """A temporary folder of our own that every account may walk through (pytest's are closed to others)."""
     place = Path(tempfile.mkdtemp(prefix="dbkit-test-"))
     place.chmod(0o755)
+    monkeypatch.delenv(lease.FOLDER, raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(place))
     yield place
     shutil.rmtree(place)

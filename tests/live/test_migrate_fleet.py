@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pytest
 
 from dbkit.postgres.migrate import revisions
 from dbkit.postgres.migrate.changes import write
+from tests.fixtures import program
 
 TABLE = (
     "create table {0}.users (id int primary key, full_name text not null);"
@@ -17,14 +16,8 @@ TABLE = (
 
 
 def dbkit(place, *arguments, code=0, config=os.devnull, **environment):
-    made = subprocess.run(
-        [sys.executable, "-m", "dbkit", "migrate", *arguments, "--migrations", str(place.ini)],
-        env={**os.environ, "DBKIT_CONFIG": str(config), **environment},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+    environment["DBKIT_CONFIG"] = str(config)
+    made = program.dbkit("migrate", *arguments, "--migrations", place.ini, **environment)
     assert made.returncode == code, (made.stdout, made.stderr)
     return json.loads(made.stdout) if "json" in arguments else made.stdout + made.stderr
 
@@ -81,8 +74,8 @@ def test_every_schema_that_matches_and_plain_alembic_beside_it(place):
     assert "t_1" not in written.expand.read_text() + written.contract.read_text()
     every = ["--schema-pattern", "t_?", "--schema-pattern", "T-*"]
     plain = os.environ | {"DATABASE_URL": place.db.dsn, "PGOPTIONS": "-csearch_path=t_4"}
-    alembic = [sys.executable, "-m", "alembic", "-c", str(place.ini)]
-    subprocess.run([*alembic, "upgrade", "head"], env=plain, check=True, capture_output=True)
+    alembic = ("-c", place.ini)
+    assert program.alembic(*alembic, "upgrade", "head", **plain).returncode == 0
 
     def there(schema):
         return sorted(
@@ -111,12 +104,12 @@ def test_every_schema_that_matches_and_plain_alembic_beside_it(place):
     assert place.db.execute("select count(*) from \"T-3\".users where display_name = 'name ' || id") == [(50,)]
     for schema in schemas:
         options = plain | {"PGOPTIONS": f'-csearch_path="{schema}"'}
-        done = subprocess.run([*alembic, "current"], env=options, check=True, capture_output=True, text=True)
+        done = program.alembic(*alembic, "current", **options)
         assert written.contract_id in done.stdout
     assert "no schema matches" in dbkit(place, "status", "--schema-pattern", "z*", DBKIT_DSN=place.db.dsn, code=2)
     assert "--schema-pattern" in dbkit(place, "status", DBKIT_DSN=place.db.dsn, code=2)
     options = plain | {"PGOPTIONS": "-csearch_path=t_1"}
-    subprocess.run([*alembic, "downgrade", "base"], env=options, check=True, capture_output=True)
+    assert program.alembic(*alembic, "downgrade", "base", **options).returncode == 0
     assert there("t_1") == ["full_name", "id"]
 
 

@@ -16,8 +16,8 @@ from dbkit.pgbouncer.console import Console
 from dbkit.plan import load
 from dbkit.settings import Target
 from tests.cli import canary
-from tests.cli.test_cli import dbkit
 from tests.fixtures.daemons import every_program
+from tests.fixtures.program import dbkit
 from tests.live.test_pgbouncer_audit import FAULTS, Setup
 
 pytestmark = pytest.mark.pg(18)

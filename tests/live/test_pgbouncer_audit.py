@@ -11,8 +11,8 @@ import psycopg
 import pytest
 
 from tests.cli import canary
-from tests.cli.test_cli import dbkit
 from tests.fixtures.daemons import shown
+from tests.fixtures.program import dbkit
 
 FAULTS = {
     "default_pool_size": "60",

@@ -9,7 +9,7 @@ import pytest
 
 from dbkit.plan import load
 from dbkit.rules import REGISTRY
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 from tests.rules import live_example
 
 MACHINE = ("--memory", "4GB", "--cpus", "2")

@@ -4,7 +4,7 @@ import json
 
 import psycopg
 
-from tests.cli.test_cli import dbkit
+from tests.fixtures.program import dbkit
 from tests.rules import live_example
 
 ONLY = "pg.setting-changed,pg.file-not-in-force,pg.standby-below-primary,pg.standby-behind"
