@@ -18,6 +18,7 @@ from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import shown
 from dbkit.postgres.conf.lexer import Entry, read
+from dbkit.postgres.conf.together import Together
 from dbkit.postgres.conf.values import InvalidValue, Parameter, folded
 from dbkit.printable import utf8
 
@@ -264,11 +265,15 @@ def _judge(settings: list[Setting], major: int) -> tuple[list[Setting], list[Pro
     """Values of the entries that count, and a problem for each that the server would not take."""
     judged: list[Setting] = []
     refused: list[Problem] = []
+    together = Together()
     for setting in settings:
         if setting.unchecked:
             judged.append(setting)
             continue
         value, error = _value(setting, major)
+        if value is not None and setting.parameter is not None:
+            error = together.refusal(setting.parameter.name, value) or None
+            value = None if error else value
         if error is not None:
             refused.append(Problem(setting.file, setting.line, error, setting.name))
         judged.append(replace(setting, value=value, error=error))

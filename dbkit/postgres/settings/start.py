@@ -5,6 +5,7 @@ The failures are those that `postgres -C` and pg_file_settings do not catch and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -16,6 +17,10 @@ from dbkit.postgres.settings.scene import Scene, Unseen
 
 SEGMENT: Final = 16
 """MB of a WAL segment, unless initdb was told otherwise, which a file does not show."""
+MOST_PROCESSES: Final = 2**18 - 1
+MOST_SOCKET: Final = 107
+"""Bytes of a socket's path on Linux."""
+_FOLDER: Final = r'(?:"(?:[^"]|"")*"|[^",\s][^,]*)'
 
 _REPLACED: Final = {
     "force_parallel_mode": "write debug_parallel_query instead",
@@ -44,10 +49,10 @@ _DEFAULTS: Final = {
 
 def failures(scene: Scene) -> Iterator[tuple[str, str]]:
     """Settings that together keep the server from starting: the one to change, and why."""
-    for check in (_reserved, _wal_size, _minimal_wal, _quoted_library):
+    for check in (_reserved, _processes, _wal_size, _minimal_wal, _quoted_library, _sockets, _huge_pages, _tls):
         try:
             yield from check(scene)
-        except (Unseen, ValueError):  # refused anyway, which is another rule's finding
+        except (Unseen, ValueError, InvalidValue):  # refused anyway, which is another rule's finding
             continue
 
 
@@ -60,6 +65,16 @@ def _reserved(scene: Scene) -> Iterator[tuple[str, str]]:
             "superuser_reserved_connections",
             f"superuser_reserved_connections ({supers:g}){both} must be less than max_connections ({most:g})",
         )
+
+
+def _processes(scene: Scene) -> Iterator[tuple[str, str]]:
+    workers = "autovacuum_worker_slots" if scene.known("autovacuum_worker_slots") else "autovacuum_max_workers"
+    names = ("max_connections", workers, "max_worker_processes", "max_wal_senders")
+    total = sum(scene.number(name) for name in names) + (2 if scene.major >= 18 else 1)
+    if total > MOST_PROCESSES:
+        largest = max(names, key=scene.number)
+        parts = " + ".join(f"{name} ({scene.number(name):g})" for name in names)
+        yield largest, f"{parts} must be less than {MOST_PROCESSES}"
 
 
 def _wal_size(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -87,12 +102,56 @@ def _minimal_wal(scene: Scene) -> Iterator[tuple[str, str]]:
 
 def _quoted_library(scene: Scene) -> Iterator[tuple[str, str]]:
     held = scene.setting("shared_preload_libraries")
-    for library in split_identifiers(held.value, "shared_preload_libraries") if held.value else []:
+    for library in directories(held.value) or []:
         if "," in library:
             yield (
                 "shared_preload_libraries",
                 f'the quotes make "{library}" the name of a single library: leave the inner quotes out',
             )
+
+
+def _sockets(scene: Scene) -> Iterator[tuple[str, str]]:
+    """Lists are read only when the server begins to listen; then there must be one socket at least."""
+    addresses, named = scene.text("listen_addresses"), scene.text("unix_socket_directories")
+    try:
+        split_identifiers(addresses, "listen_addresses")
+    except InvalidValue:
+        yield "listen_addresses", f"listen_addresses = '{addresses}' is no list: names go between commas, none is empty"
+    folders = directories(named)
+    if folders is None:
+        yield (
+            "unix_socket_directories",
+            f"unix_socket_directories = '{named}' is no list: folders go between commas, none is empty",
+        )
+        return
+    if not folders and not addresses.strip():
+        yield "listen_addresses", "listen_addresses and unix_socket_directories are both empty: nobody could connect"
+    socket = f"/.s.PGSQL.{scene.number('port'):g}"
+    if folders and all(len((folder + socket).encode("utf-8", "surrogateescape")) > MOST_SOCKET for folder in folders):
+        why = f"the path of a socket has at most {MOST_SOCKET} bytes, {socket} included"
+        yield "unix_socket_directories", f"unix_socket_directories = '{named}': {why}"
+
+
+def directories(text: str) -> list[str] | None:
+    """A list of folders (SplitDirectoriesString); None when its syntax is wrong."""
+    if not text.strip():
+        return []
+    if not re.fullmatch(rf"\s*{_FOLDER}\s*(?:,\s*{_FOLDER}\s*)*", text):
+        return None
+    found = [part.strip() for part in re.findall(_FOLDER, text)]
+    return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found]
+
+
+def _huge_pages(scene: Scene) -> Iterator[tuple[str, str]]:
+    kind = scene.text("shared_memory_type")
+    if scene.text("huge_pages") == "on" and kind != "mmap":
+        yield "huge_pages", f"huge_pages = on is not possible with shared_memory_type = {kind}"
+
+
+def _tls(scene: Scene) -> Iterator[tuple[str, str]]:
+    least, most = scene.text("ssl_min_protocol_version"), scene.text("ssl_max_protocol_version")
+    if scene.on("ssl") and most and least > most:
+        yield "ssl_max_protocol_version", f"ssl_min_protocol_version ({least}) is higher than its maximum ({most})"
 
 
 def upgrade(scene: Scene, to: int) -> Iterator[tuple[str, str]]:

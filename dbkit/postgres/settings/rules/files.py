@@ -239,7 +239,8 @@ def custom_unowned(scene: Scene) -> Verdicts:
     Why: the server takes any dotted name without a word, so a misspelt prefix or a library that was never preloaded
     looks configured and is not.
 
-    Fix: add the library to shared_preload_libraries, or remove the line.
+    Fix: add the library to shared_preload_libraries, or remove the line. A list with an empty name in it is reported as
+    well: the server goes on without any of its libraries.
 
     Not reported when: the prefix is that of a preloaded library, or of one of the languages plpgsql, plperl, pltcl,
     plpython, which load themselves.
@@ -250,7 +251,16 @@ def custom_unowned(scene: Scene) -> Verdicts:
         return
     loaded = {"plpgsql", "plperl", "plperlu", "pltcl", "pltclu", "plpython", "plpython3u"}
     for name in ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries"):
-        for part in (scene.conf.value(name) or "").split(","):
+        value = scene.conf.value(name) or ""
+        if start.directories(value) is None:
+            yield Verdict(
+                f"{name} = '{value}' is no list: the server logs that and loads none of its libraries",
+                name,
+                location=where(scene, name),
+                fix="put names between single commas, without an empty one",
+                kind="rewrite",
+            )
+        for part in value.split(","):
             loaded.add(part.strip().strip('"').rpartition("/")[2].removesuffix(".so").lower())
     owned = {"timescaledb", "pg_cron", "pgaudit"} & loaded
     aliases = {"cron": "pg_cron", "pgtle": "pg_tle", "citus": "citus", "ts_insights": "ts_insights"}

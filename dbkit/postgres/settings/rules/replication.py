@@ -190,7 +190,8 @@ def archive_without_command(scene: Scene) -> Verdicts:
     Fix: set archive_command (or archive_library), or archive_mode = off, which needs a restart. `/bin/true` throws the
     WAL away and is reported as well: it looks like a backup and is none.
 
-    Not reported when: a command or a library is set.
+    Not reported when: a command or a library is set. Both together are reported: from 16 on the archiver then stops
+    with an error, before that the library wins.
 
     See: S4 7 keeps backups for 30 days.
     """
@@ -207,6 +208,20 @@ def archive_without_command(scene: Scene) -> Verdicts:
             location=place(scene, "archive_mode"),
             fix="archive_command = 'what copies %p to a safe place'",
             kind="conf",
+        )
+    elif command and library:
+        what = (
+            "the archiver refuses to work, and all WAL is kept until the disk is full"
+            if scene.major >= 16
+            else "the library archives, and the command is never run"
+        )
+        yield Verdict(
+            f"archive_command and archive_library are both set: {what}",
+            "archive_library",
+            severity=None if scene.major >= 16 else Severity.WARN,
+            location=place(scene, "archive_library"),
+            fix="leave one of the two empty",
+            kind="rewrite",
         )
     elif command in ("/bin/true", "true", ":", "exit 0"):
         yield Verdict(
