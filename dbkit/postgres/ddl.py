@@ -24,6 +24,10 @@ M = TypeVar("M", bound=Message)
 Node: TypeAlias = pb.Node
 _VARIABLE: Final = re.compile(r'"(?:[^"\\]|\\.)*"|(?<=[\[,])\{\}\}')
 """A string of JSON, which is left alone, or the faulty entry of a list of variables."""
+_LARGE: Final = 200_000
+"""Characters from which on a text's trees are not kept: its statements are parsed again one by one when asked for."""
+_PIECE: Final = 50_000
+_ENDS: Final = re.compile(r";[ \t\r]*\n")
 _BLANK: Final = re.compile(rb"(?:[ \t\r\n\f\v]+|--[^\n]*(?:\n|$))*")
 
 
@@ -40,7 +44,7 @@ class SqlSyntaxError(UsageError):
 class Statement:
     """One top-level statement of a text."""
 
-    node: pb.Node
+    tree: pb.Node | None
     kind: str
     """The grammar's node name: `index_stmt`, `alter_table_stmt` ..."""
     sql: str
@@ -51,12 +55,17 @@ class Statement:
     """Byte offset of the first word in the whole text."""
     end: int
 
+    @property
+    def node(self) -> pb.Node:
+        """The tree; that of a large text's statement is made anew each time."""
+        return self.tree if self.tree is not None else postgast.parse(self.sql).stmts[0].stmt
+
 
 def parse(text: str, *, label: str = "the SQL") -> tuple[Statement, ...]:
     """All statements of a text. Raises SqlSyntaxError with line, column and a caret under the place."""
     _refuse_nul(text, label)
     try:
-        return _statements(text)
+        return (_in_pieces(text) if len(text) > _LARGE else None) or _statements(text)
     except _Rejected as error:
         raise error.at(_Lines(text), 0, label) from None
 
@@ -85,7 +94,7 @@ def _statements(text: str) -> tuple[Statement, ...]:
         words = text[start:end] if ascii_only else raw[start:end].decode("utf-8")
         found.append(
             Statement(
-                node=node,
+                tree=node,
                 kind=node.WhichOneof("node") or "",
                 sql=words.rstrip().rstrip(";").rstrip(),
                 line=line,
@@ -94,6 +103,38 @@ def _statements(text: str) -> tuple[Statement, ...]:
             )
         )
     return tuple(found)
+
+
+def _in_pieces(text: str) -> tuple[Statement, ...] | None:
+    """The statements of a large text without their trees, which would take 30 times its size; None if one is wrong.
+
+    A piece ends behind a line's last semicolon where no comment began on that line. If that semicolon stood in a quote,
+    a comment or a body, the piece alone would be wrong, and is made longer: so the pieces are those of the whole.
+    """
+    found: list[Statement] = []
+    begin = line = shift = 0
+    while begin < len(text):
+        size, read = _PIECE, None
+        while read is None:
+            end = _piece_end(text, begin + size)
+            try:
+                read = _statements(text[begin:end])
+            except _Rejected:
+                if end == len(text):
+                    return None
+                size *= 4
+        found += (Statement(None, s.kind, s.sql, s.line + line, s.start + shift, s.end + shift) for s in read)
+        line += text.count("\n", begin, end)
+        shift += len(text[begin:end].encode("utf-8"))
+        begin = end
+    return tuple(found)
+
+
+def _piece_end(text: str, least: int) -> int:
+    for match in _ENDS.finditer(text, least):
+        if "--" not in text[text.rfind("\n", 0, match.start()) + 1 : match.start()]:
+            return match.end()
+    return len(text)
 
 
 def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement, ...], tuple[SqlSyntaxError, ...]]:
@@ -109,7 +150,7 @@ def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement
     text = text.replace("\0", " ")
     statements: list[Statement] = []
     errors: list[SqlSyntaxError] = []
-    lines = _Lines(text)
+    lines, small = _Lines(text), len(text) <= _LARGE
     position = shift = 0  # the same place in characters and in bytes
     for piece in _pieces(text):
         try:
@@ -119,7 +160,8 @@ def parse_loosely(text: str, *, label: str = "the SQL") -> tuple[tuple[Statement
         else:
             line = lines.number(position)
             statements += (
-                Statement(s.node, s.kind, s.sql, s.line + line, s.start + shift, s.end + shift) for s in found
+                Statement(s.tree if small else None, s.kind, s.sql, s.line + line, s.start + shift, s.end + shift)
+                for s in found
             )
         position += len(piece)
         shift += len(piece.encode("utf-8"))

@@ -1,5 +1,7 @@
 """The parser boundary: positions a person can find, and errors with a caret."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,3 +109,42 @@ def test_whatever_is_wrong_places_are_those_of_the_text(pieces, between):
     for error in errors:
         assert 1 <= error.line <= len(lines)
         assert 1 <= error.column <= len(lines[error.line - 1]) + 1
+
+
+PIECES = st.sampled_from(
+    [
+        "select 1;",
+        "select 1",
+        "select 1 -- of many;\nfrom t;",
+        "select 1 /* or;\n two */ from t;",
+        "insert into t values ('a;\nb', E'it\\'s;\n', $q$x;\ny$q$);",
+        "create function f() returns int language sql begin atomic select 1;\nselect 2;\nend;",
+        "create rule r as on insert to t do (select 1;\nselect 2;\n);",
+        "do $$ begin perform 1;\nend $$;",
+        "-- é;\n/* ü;\n */\nalter table t add column \"ö;\nö\" int;",
+        ";",
+        "\n",
+        "  \t",
+    ]
+)
+
+
+@given(texts=st.lists(PIECES, max_size=12), joint=st.sampled_from([" ", "\n", "\r\n", ""]))
+def test_a_large_text_is_cut_into_the_statements_that_it_holds(texts, joint):
+    text = joint.join(texts)
+    places = [(s.kind, s.sql, s.line, s.start, s.end, str(s.node)) for s in _parsed(text)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ddl, "_LARGE", 0)
+        patch.setattr(ddl, "_PIECE", 5)
+        found = _parsed(text)
+        assert [(s.kind, s.sql, s.line, s.start, s.end) for s in found] == [p[:-1] for p in places]
+        assert all(s.tree is None for s in found)
+        assert [_without_places(str(s.node)) for s in found] == [_without_places(p[-1]) for p in places]
+
+
+def _parsed(text):
+    return ddl.parse_loosely(text)[0]
+
+
+def _without_places(tree):
+    return re.sub(r"(?:location|stmt_len): \d+", "", tree)

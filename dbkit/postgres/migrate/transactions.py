@@ -45,6 +45,8 @@ class Session:
     block: int = 1
     held: dict[tuple[str, str], Held] = field(default_factory=dict[tuple[str, str], Held])
     """The strongest lock of each table that the open transaction has taken so far."""
+    _strongest: Held | None = None
+    """Of those on tables that others use: kept, as a file of 100,000 statements asks for it after each."""
     settings: dict[str, str | None] = field(default_factory=dict[str, str | None])
     local: dict[str, str | None] = field(default_factory=dict[str, str | None])
 
@@ -76,14 +78,13 @@ class Session:
         before = self.held.get(key)
         if before is None or lock.mode > before.mode:
             self.held[key] = lock
+            if not lock.fresh and (self._strongest is None or lock.mode > self._strongest.mode):
+                self._strongest = lock
 
     def worst(self, least: Mode = Mode.ACCESS_EXCLUSIVE) -> Held | None:
         """The strongest lock of a table that others use, the first of several; None if none is as strong as `least`."""
-        found: Held | None = None
-        for lock in self.held.values():
-            if lock.mode >= least and not lock.fresh and (found is None or lock.mode > found.mode):
-                found = lock
-        return found
+        found = self._strongest
+        return found if found is not None and found.mode >= least else None
 
     def begin(self, line: int) -> None:
         """BEGIN."""
@@ -106,6 +107,7 @@ class Session:
     def _new_block(self) -> None:
         self.block += 1
         self.held.clear()
+        self._strongest = None
         self.local.clear()
 
     def milliseconds(self, name: str) -> float | None:

@@ -68,7 +68,9 @@ class Walk:
     def _actions(self, statement: ddl.Statement) -> list[a.Action]:
         found = self._read.get(id(statement))
         if found is None:
-            found = self._read[id(statement)] = read(statement)
+            found = read(statement)
+            if statement.tree is not None:  # of a large file even the actions are not kept
+                self._read[id(statement)] = found
         return found
 
     def script(self, script: Script, number: int) -> None:
