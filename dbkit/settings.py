@@ -17,6 +17,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
+from dbkit import configuration
 from dbkit.errors import UsageError
 from dbkit.sizes import parse_bytes
 
@@ -142,9 +143,11 @@ def from_address(address: str) -> Target:
 
 def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the configuration that holds in the current folder. Raises UsageError naming the file."""
-    file = config or _from_env(environ) or _nearest(Path.cwd())
+    file = configuration.file(config, environ)
+    policy = environ.get("DBKIT_POLICY")
     if file is None:
-        return Settings(sources={"config": "none found"})
+        sources = {"config": "none found"} | ({"policy": "DBKIT_POLICY"} if policy else {})
+        return Settings(policy=policy or None, sources=sources)
     table = _table(file)
     raw_targets = table.pop("targets", {})
     if not isinstance(raw_targets, dict):
@@ -152,7 +155,6 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
     for name, entry in raw_targets.items():  # pyright: ignore[reportUnknownVariableType]
         _refuse_secrets(str(name), entry, file)  # pyright: ignore[reportUnknownArgumentType]
     sources = {key: str(file) for key in (*table, *(f"targets.{n}" for n in raw_targets))}  # pyright: ignore[reportUnknownVariableType]
-    policy = environ.get("DBKIT_POLICY")
     if policy:
         table["policy"], sources["policy"] = policy, "DBKIT_POLICY"
     named: dict[str, Any] = {str(n): {"name": str(n), **e} for n, e in raw_targets.items()}  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
@@ -160,21 +162,6 @@ def load(config: Path | None = None, environ: Mapping[str, str] = os.environ) ->
         return Settings.model_validate({**table, "targets": named, "sources": sources, "directory": file.parent})
     except ValidationError as error:
         raise _complaint(file, error) from None
-
-
-def _from_env(environ: Mapping[str, str]) -> Path | None:
-    held = environ.get("DBKIT_CONFIG")
-    return Path(held) if held else None
-
-
-def _nearest(start: Path) -> Path | None:
-    for folder in (start, *start.parents):
-        own, project = folder / "dbkit.toml", folder / "pyproject.toml"
-        if own.is_file():
-            return own
-        if project.is_file() and "[tool.dbkit" in project.read_text(encoding="utf-8", errors="replace"):
-            return project
-    return None
 
 
 def _table(file: Path) -> dict[str, Any]:

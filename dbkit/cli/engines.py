@@ -24,9 +24,8 @@ FOR_MIGRATIONS: Final = tuple(module for module in RULE_MODULES if "migrate" in 
 UNUSED_BY: Final = {
     "postgres": ("pgbouncer", "migrate"),
     "pgbouncer": ("pg", "migrate"),
-    "migrations": ("pg", "pgbouncer"),
 }
-"""What the rules begin with that a look at a file of this engine, or at migrations, has no use for."""
+"""What the rules begin with that a look at a file of this engine has no use for."""
 
 
 def load_rules(modules: tuple[str, ...] = RULE_MODULES) -> None:

@@ -27,8 +27,10 @@ from dbkit.cli.options import (
 )
 
 if TYPE_CHECKING:
+    from dbkit.policy import Policy
     from dbkit.postgres.migrate.lint import Options, Result
     from dbkit.postgres.migrate.source import Script
+    from dbkit.shipped import AsShipped
 
 app = typer.Typer(
     no_args_is_help=True, rich_markup_mode=None, help="Judge migrations, and carry them out without downtime."
@@ -131,9 +133,7 @@ def lint(
     import gc
 
     gc.disable()  # one command, then the process ends: collecting would take a third of the time and free nothing
-    from dbkit import policy as policies
-    from dbkit import settings
-    from dbkit.cli.engines import FOR_MIGRATIONS, UNUSED_BY, load_rules
+    from dbkit.cli.engines import FOR_MIGRATIONS, load_rules
     from dbkit.cli.output import deliver, note, settle
     from dbkit.postgres.migrate import lint as engine
     from dbkit.postgres.migrate import source
@@ -142,7 +142,7 @@ def lint(
     from dbkit.rules import Selection
 
     selection = Selection.of_flags(select, ignore)
-    named = policy or settings.load(config).policy
+    named = policy or _configured(config)
     # The shipped policy is known to be right; a user's own, and flags that name rules of servers, are checked in full.
     ours = named is None and all(e.startswith("migrate") for e in (*selection.select, *selection.ignore))
     if ours:
@@ -150,7 +150,7 @@ def lint(
     else:
         load_rules()
     selection.validate()
-    loaded = policies.load(named, unloaded=UNUSED_BY["migrations"] if ours else ())
+    loaded = _policy(named)
     options = engine.Options(
         version=engine.parse_version(pg_version),
         assume=assume_in_transaction,
@@ -183,6 +183,29 @@ def lint(
     code = deliver(report, fmt=fmt, outputs=output, fail_on=fail_on, verbose=verbose)
     gc.freeze()  # the interpreter's last collection would walk all of it once more
     raise typer.Exit(code)
+
+
+def _configured(config: Path | None) -> str | None:
+    """The policy that the configuration names; where there is no configuration, nothing is loaded to say so."""
+    import os
+
+    from dbkit import configuration
+
+    if configuration.file(config) is None and not os.environ.get("DBKIT_POLICY"):
+        return None
+    from dbkit import settings
+
+    return settings.load(config).policy
+
+
+def _policy(named: str | None) -> Policy | AsShipped:
+    if named is None:
+        from dbkit.shipped import AsShipped
+
+        return AsShipped()
+    from dbkit import policy as policies
+
+    return policies.load(named)
 
 
 def _carets(result: Result, *, quiet: bool) -> None:

@@ -17,6 +17,7 @@ from dbkit.model import Report, Severity, Suppression
 
 if TYPE_CHECKING:
     from dbkit.policy import Policy
+    from dbkit.shipped import AsShipped
 
 
 def note(text: str, *, quiet: bool = False) -> None:
@@ -32,7 +33,7 @@ def use_colour() -> bool:
     return bool(os.environ.get("FORCE_COLOR")) or sys.stdout.isatty()
 
 
-def settle(report: Report, policy: Policy, baseline: Path | None) -> Report:
+def settle(report: Report, policy: Policy | AsShipped, baseline: Path | None) -> Report:
     """The report with the policy's `ignore` entries and the baseline applied: such findings stay, but do not count."""
     today = date.today()
     known = _baseline(baseline) if baseline else frozenset[str]()

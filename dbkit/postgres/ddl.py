@@ -114,7 +114,8 @@ def _in_pieces(text: str) -> tuple[Statement, ...] | None:
     found: list[Statement] = []
     begin = line = shift = 0
     while begin < len(text):
-        size, read = _PIECE, None
+        size, end = _PIECE, begin
+        read: tuple[Statement, ...] | None = None
         while read is None:
             end = _piece_end(text, begin + size)
             try:

@@ -121,7 +121,7 @@ PIECES = st.sampled_from(
         "create function f() returns int language sql begin atomic select 1;\nselect 2;\nend;",
         "create rule r as on insert to t do (select 1;\nselect 2;\n);",
         "do $$ begin perform 1;\nend $$;",
-        "-- é;\n/* ü;\n */\nalter table t add column \"ö;\nö\" int;",
+        '-- é;\n/* ü;\n */\nalter table t add column "ö;\nö" int;',
         ";",
         "\n",
         "  \t",

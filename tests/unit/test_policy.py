@@ -6,9 +6,12 @@ import pytest
 from pydantic import BaseModel
 
 from dbkit import policy
+from dbkit.cli.engines import load_rules
 from dbkit.errors import UsageError
 from dbkit.model import Evidence, Finding, Severity
+from dbkit.postgres.migrate.rules import MIGRATION_RULES
 from dbkit.rules import REGISTRY, Selection, rule
+from dbkit.shipped import AsShipped
 
 
 class Limits(BaseModel):
@@ -127,3 +130,14 @@ def test_selection_by_prefix_and_the_unknown(sample):
     with pytest.raises(UsageError, match=r"no rule is called 'pg\.sampel-unused'") as caught:
         Selection(select=("pg.sampel-unused",)).validate()
     assert "pg.sample-unused" in caught.value.hint
+
+
+def test_the_shipped_policy_says_nothing_of_migrations():
+    load_rules()
+    shipped, stand_in = policy.load(), AsShipped()
+    assert MIGRATION_RULES
+    assert not shipped.ignore
+    for found in MIGRATION_RULES:
+        assert shipped.switched_on(found) is stand_in.switched_on(found) is None
+        for own in (None, *Severity):
+            assert shipped.severity(found, own) == stand_in.severity(found, own)

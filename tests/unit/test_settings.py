@@ -21,6 +21,11 @@ def test_without_any_configuration_libpq_decides(folder):
     assert target.dsn({}) == ""
 
 
+def test_the_environment_names_a_policy_without_any_file(folder):
+    held = settings.load(environ={"DBKIT_POLICY": "strict.yaml"})
+    assert (held.policy, held.sources["policy"]) == ("strict.yaml", "DBKIT_POLICY")
+
+
 def test_nearest_file_upwards_wins(folder, monkeypatch):
     write(folder, '[targets.outer]\nservice = "outer"\n')
     inner = folder / "a" / "b"
