@@ -25,6 +25,12 @@ Many databases, many schemas. `-t eu -t us` does it on one target after the othe
 search_path is that schema alone, and each has its own alembic_version. Revisions must name no schema then;
 `dbkit migrate new KIND tenant_1.users... --any-schema` writes them so, from one of the tenants as the pattern.
 
+When something dies. Killed, cut off or out of disk: the same command goes on, and nothing is done twice; a `rollback`
+ends what it had begun and takes nothing more back. A second runner is refused, and told the first one's host, pid and
+session and how long it has been silent. After a failover run the same command on the new primary: rows, their place and
+the marks of what has run are committed together, so what a lagging replica has not received is missing together and is
+done again. A DSN of all hosts with target_session_attrs=read-write finds the new primary; the gate watches anew there.
+
 Revisions that need a connection (`op.get_bind()`, `context`) are run by Alembic itself, each in one transaction with
 its version, under dbkit's timeouts; one that gets no lock in time is undone and called again, so it must do nothing
 outside the database that may not happen twice. A commit or an autocommit_block() in one is refused: split it. Branches

@@ -31,6 +31,7 @@ ALIVE: Final = {
     "tcp_user_timeout": "120000",
 }  # fmt: skip
 """The same for the server's end: by default it keeps the session, and the locks, of a host that vanished for hours."""
+PRIMARY: Final = "name the primary; a DSN of all hosts with target_session_attrs=read-write finds it after a failover"
 OLDEST: Final = 140000
 
 

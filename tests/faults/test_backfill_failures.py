@@ -164,6 +164,20 @@ def test_a_run_that_loses_its_lock_stops_and_the_next_finishes(db):
     assert written_twice(db) == []
 
 
+@pytest.mark.pg(18)
+def test_a_column_that_goes_while_it_is_filled(db):
+    """Somebody rolls the change back meanwhile: no row is at fault, and nothing can be mended."""
+    filler = users(db, 4000)
+    slow(filler, 1)
+    running = filler.start(texts=FAST)
+    filler.wait_for("select 1 from users where display_name is not null limit 1")
+    db.execute("alter table users drop column display_name")
+    error = running.end().error
+    assert isinstance(error, Stopped), error
+    assert "is gone since the backfill began" in error.what
+    assert "rolled the change back" in error.hint
+
+
 @pytest.mark.parametrize("how", ["crash", "restart"])
 def test_a_server_that_goes_down_and_comes_back(own_server, database_on, how):
     server = own_server({"fsync": "on"})

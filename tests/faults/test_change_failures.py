@@ -10,6 +10,9 @@ import psycopg
 import pytest
 
 from dbkit.errors import DbkitError, Refused, Stopped
+from dbkit.postgres.connect import connect
+from dbkit.postgres.jobstore import PostgresStore
+from dbkit.postgres.migrate.executor.job import KEY
 from dbkit.postgres.migrate.executor.session import Session
 from tests.fixtures.change_cases import CASES
 
@@ -198,6 +201,37 @@ def test_a_second_runner_is_refused(fresh):
         process.communicate(timeout=30)
     assert process.returncode == 0
     assert place.phase(place.change) == "expanded"
+
+
+@FEW
+def test_a_rollback_that_had_to_wait_for_another_run_is_refused(fresh):
+    """Decided before the other ended it would take back something else than was meant; after it, one phase too many."""
+    place = fresh()
+    place.done("expand")
+    seen = []
+    with connect(place.target, purpose="other") as other:
+        store = PostgresStore(other)
+        assert store.try_lock(KEY)
+        thread = threading.Thread(target=lambda: seen.append(refusal(place, "rollback")))
+        thread.start()
+        waits = "query like '%%pg_try_advisory_lock%%' and application_name = 'dbkit migrate'"
+        wait_for(place, f"select 1 from pg_stat_activity where datname = current_database() and {waits}")
+        place.run(
+            "insert into dbkit.run (job, runner, tool, plan_hash, finished) "
+            "select job, 'somebody', tool, plan_hash, now() from dbkit.run limit 1"
+        )
+    thread.join()
+    assert "another run has just moved" in seen[0].what
+    assert place.phase(place.change) == "expanded"
+    place.done("rollback")
+    assert place.phase(place.change) == "new"
+
+
+def refusal(place, what):
+    try:
+        return place.move(what).error
+    except Refused as error:
+        return error
 
 
 def test_nobody_queues_behind_a_long_transaction(fresh):

@@ -16,7 +16,7 @@ import psycopg
 from dbkit.errors import Broken, DbkitError, Refused, Stopped, Unreachable
 from dbkit.job import Hooks, Record, Tick, locked, run
 from dbkit.model import Report
-from dbkit.postgres.connect import Connection, Server, connect, fetch, require_supported, server
+from dbkit.postgres.connect import PRIMARY, Connection, Server, connect, fetch, require_supported, server
 from dbkit.postgres.indexes import failure
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate import backup, deploy_report, due, gate, rollback_moves
@@ -146,7 +146,7 @@ def prepared(connection: Connection, target: Target) -> Server:
     found = server(connection)
     require_supported(found)
     if found.in_recovery:
-        raise Refused(f"{target.name} is a standby", why="schemas are changed on its primary", hint="name the primary")
+        raise Refused(f"{target.name} is a standby", why="schemas are changed on its primary", hint=PRIMARY)
     if not found.direct:
         raise Refused(
             "this connection goes through a pooler such as PgBouncer",

@@ -13,7 +13,7 @@ from dbkit.exhibits import Table
 from dbkit.job import Hooks, Record, Tick, run
 from dbkit.model import Evidence, Finding, Fix, Json, Passed, Report, Severity, TargetInfo
 from dbkit.postgres.catalog import quoted
-from dbkit.postgres.connect import Connection, Server, connect, require_supported, server
+from dbkit.postgres.connect import PRIMARY, Connection, Server, connect, require_supported, server
 from dbkit.postgres.indexes import failure
 from dbkit.postgres.jobstore import PostgresStore
 from dbkit.postgres.migrate.backfill import state
@@ -104,7 +104,7 @@ def preflight(connection: Connection) -> Server:
     found = server(connection)
     require_supported(found)
     if found.in_recovery:
-        raise Refused("this server is a standby", hint="connect to the primary")
+        raise Refused("this server is a standby", hint=PRIMARY)
     if not found.direct:
         raise Refused(
             "this connection goes through a pooler: timeouts and locks of a session would not hold",
