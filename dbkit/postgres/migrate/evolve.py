@@ -7,6 +7,8 @@ from typing import Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import evolve_dependants, evolve_objects, evolve_renames, evolve_tables
+from dbkit.postgres.migrate.given_names import constraint_name
+from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import BEFORE, Schema
 
 _APPLIERS: Final = {
@@ -43,7 +45,7 @@ def _below(schema: Schema, action: a.OnTable, born: int, block: int) -> None:
     found = schema.table(action.table)
     if found is None or action.only or not (found.partitions or found.heirs):
         return
-    change: dict[str, object] = {}
+    change: dict[str, str] = {}
     below = [*found.partitions, *found.heirs]
     if isinstance(action, a.AddConstraint):
         if action.constraint.no_inherit:
@@ -51,7 +53,7 @@ def _below(schema: Schema, action: a.OnTable, born: int, block: int) -> None:
         if action.constraint.kind not in ("check", "notnull"):
             below = found.partitions
         if action.constraint.kind not in ("check", "foreign", "notnull"):  # each leaf's index gets its own name
-            change["constraint"] = replace(action.constraint, name="")
+            change["name"] = ""
     elif isinstance(action, a.CreateIndex):
         change["name"] = ""
         below = found.partitions
@@ -61,8 +63,17 @@ def _below(schema: Schema, action: a.OnTable, born: int, block: int) -> None:
     elif not isinstance(action, _RECURSE):
         return
     for leaf in below:
-        apply(schema, replace(action, table=leaf, **change), born=born, block=block)
+        apply(schema, _for(action, leaf, change), born=born, block=block)
         if isinstance(action, a.AddConstraint):
-            newest = next(reversed(schema.partial(leaf).constraints.values()), None)
-            if newest is not None:
-                newest.inherited = True
+            made = replace(action.constraint, **change)
+            held = schema.partial(leaf).constraints.get(constraint_name(leaf.name, made))
+            if held is not None:
+                held.inherited = True
+        elif isinstance(action, a.CreateIndex):
+            schema.indexes_on(leaf)[-1].parent = action.called
+
+
+def _for(action: a.OnTable, leaf: Name, change: dict[str, str]) -> a.OnTable:
+    if isinstance(action, a.AddConstraint):
+        return replace(action, table=leaf, constraint=replace(action.constraint, **change))
+    return replace(action, table=leaf, **change)

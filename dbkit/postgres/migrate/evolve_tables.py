@@ -117,16 +117,25 @@ def _take_indexes(schema: Schema, table: Table, source: Name, born: int, block: 
     above = schema.table(source)
     for index in schema.indexes_on(source):
         held = above.constraints.get(index.constraint) if above is not None and index.constraint else None
-        if any(_alike(index, own) for own in schema.indexes_on(table.name)):
+        partition = above is not None and bool(above.partitioned)
+        own = next((i for i in schema.indexes_on(table.name) if _alike(index, i)), None)
+        if own is not None:
+            if partition:
+                own.parent = index.name
+                if own.constraint in table.constraints:
+                    table.constraints[own.constraint].inherited = True
             continue
         if held is not None:
             if held.constraint.kind == "primary" and table.primary_key() is not None:
                 continue
             copied = replace(held.constraint, name="", index="")
             _add_constraint(schema, table, copied, born, block)
+            newest = next(reversed(table.constraints.values()))
+            newest.inherited = partition
         else:
             name = auto_name(table.name.name, (*index.columns, *index.include), "idx")
-            schema.add_index(replace(index, name=name, table=table.name, born=born))
+            parent = index.name if partition else ""
+            schema.add_index(replace(index, name=name, table=table.name, born=born, parent=parent))
 
 
 def _alike(index: Index, own: Index) -> bool:
@@ -204,6 +213,10 @@ def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, bloc
         above.default_partition = None
     child = schema.partial(action.child)
     child.partition_of, child.bound = None, None
+    for held in child.constraints.values():
+        held.inherited = False
+    for index in schema.indexes_on(action.child):
+        index.parent = ""
 
 
 def _add_column(schema: Schema, action: a.AddColumn, born: int, block: int) -> None:

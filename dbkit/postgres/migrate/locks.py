@@ -125,9 +125,11 @@ def _add_constraint(action: a.AddConstraint, schema: Schema, major: int) -> Lock
         return [*_tree(schema, action, SRX, heirs=False), *_parents((made,), action.table, schema)]
     if made.kind in ("unique", "primary"):
         below = () if action.only else schema.below(action.table, heirs=False)
-        inner = AX if made.kind == "primary" and _makes_not_null(made, action.table, schema) else S
+        inner = AX if made.kind == "primary" and (major >= 18 or _makes_not_null(made, action.table, schema)) else S
         return [(action.table, AX), *((name, inner) for name in below)]
-    return [(action.table, AX)] if made.no_inherit else _tree(schema, action, AX)
+    if made.no_inherit:
+        return [(action.table, AX)]
+    return _tree(schema, action, AX, heirs=made.kind != "exclude" or major >= 18)
 
 
 def _makes_not_null(made: a.Constraint, table: Name, schema: Schema) -> bool:
@@ -157,6 +159,9 @@ def _alter_type(action: a.AlterType, schema: Schema, major: int) -> Locks:
 
 
 def _drop_column(action: a.DropColumn, schema: Schema, major: int) -> Locks:
+    table = schema.table(action.table)
+    if action.if_exists and table is not None and table.complete and action.column not in table.columns:
+        return [(action.table, AX)]
     return [*_tree(schema, action, AX), *_key_ends(schema, action.table, action.column)]
 
 
@@ -167,6 +172,13 @@ def _drop_constraint(action: a.DropConstraint, schema: Schema, major: int) -> Lo
         return _tree(schema, action, AX)
     parent = held.constraint.parent
     found = _tree(schema, action, AX, heirs=held.constraint.kind in ("check", "notnull"))
+    if action.cascade and held.constraint.kind in ("unique", "primary"):
+        columns = set(held.constraint.columns)
+        found += [
+            (other.name, AX)
+            for other, key in schema.referencing(action.table)
+            if set(key.constraint.parent_columns) in (columns, set[str]())
+        ]
     return [*found, *([(parent, AX)] if parent is not None else [])]
 
 
@@ -215,6 +227,9 @@ def _dropped_table(schema: Schema, name: Name, *, cascade: bool) -> Locks:
     for gone in (name, *schema.below(name, heirs=cascade)):
         found.append((gone, AX))
         found += _beside_dropped_table(schema, gone)
+        if cascade:
+            readers = (k for k, d in schema.dependants.items() if k[0] == "view" and schema.key(gone) in d.reads)
+            found += [(Name(key[1], key[2]), AX) for key in readers]
     return found
 
 
@@ -248,7 +263,28 @@ def _attach(action: a.AttachPartition, schema: Schema, major: int) -> Locks:
 def _detach(action: a.DetachPartition, schema: Schema, major: int) -> Locks:
     if action.concurrently:
         return [(action.table, SUX), (action.child, AX)]
-    return [(action.table, AX), (action.child, AX), *_other_default(schema, action.table, action.child)]
+    child = schema.table(action.child)
+    keys = _parents((c.constraint for c in child.foreign_keys()) if child is not None else (), action.child, schema)
+    return [(action.table, AX), (action.child, AX), *_other_default(schema, action.table, action.child), *keys]
+
+
+def _column_setting(action: a.ColumnSetting, schema: Schema, major: int) -> Locks:
+    if action.what == "SET COMPRESSION":
+        return [(action.table, AX)]
+    return _tree(schema, action, AX, heirs="IDENTITY" not in action.what)
+
+
+def _set_not_null(action: a.SetNotNull, schema: Schema, major: int) -> Locks:
+    table = schema.table(action.table)
+    column = table.column(action.column) if table is not None else None
+    done = major >= 18 and column is not None and column.not_null
+    return [(action.table, AX)] if done else _tree(schema, action, AX)
+
+
+def _toggle(action: a.ToggleTrigger, schema: Schema, major: int) -> Locks:
+    if action.rule:
+        return [(action.table, AX)]
+    return _tree(schema, action, SRX, heirs=False)
 
 
 def _create_index(action: a.CreateIndex, schema: Schema, major: int) -> Locks:
@@ -310,15 +346,15 @@ _TAKERS: Final[dict[type[a.Action], Callable[[Any, Schema, int], Locks]]] = {
     a.AlterDomain: _domain,
     a.Rename: _rename,
     a.OtherAlter: lambda x, s, m: [(x.table, SUX if x.light else AX)],
-    a.ColumnSetting: lambda x, s, m: [(x.table, AX)] if x.what == "SET COMPRESSION" else _tree(s, x, AX),
+    a.ColumnSetting: _column_setting,
     a.AlterType: _alter_type,
     a.DropColumn: _drop_column,
     a.SetDefault: lambda x, s, m: _tree(s, x, AX),
-    a.SetNotNull: lambda x, s, m: _tree(s, x, AX),
+    a.SetNotNull: _set_not_null,
     a.DropNotNull: lambda x, s, m: _tree(s, x, AX),
     a.AlterConstraint: _alter_constraint,
     a.Inherit: lambda x, s, m: [(x.table, AX), (x.parent, SUX)],
-    a.ToggleTrigger: lambda x, s, m: [(x.table, AX)] if x.rule else _tree(s, x, SRX, heirs=False),
+    a.ToggleTrigger: _toggle,
     a.CreateTrigger: lambda x, s, m: _tree(s, x, SRX, heirs=False),
     a.SetTablespace: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "matview") else [],
     a.SetSchema: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "view", "matview", "sequence") else [],

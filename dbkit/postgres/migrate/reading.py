@@ -88,9 +88,9 @@ def _rename(n: Any, d: str) -> list[a.Action]:
     if n.HasField("relation"):
         table = of_range(n.relation, d)
         if kind == "column":
-            return [a.Rename(table, "column", n.subname, n.newname)]
+            return [a.Rename(table, "column", n.subname, n.newname, only=not n.relation.inh)]
         if kind == "tabconstraint":
-            return [a.Rename(table, "constraint", n.subname, n.newname)]
+            return [a.Rename(table, "constraint", n.subname, n.newname, only=not n.relation.inh)]
         if kind in ("trigger", "rule", "policy", "attribute"):
             return [a.Rename(table, kind, n.subname, n.newname)]
         return [a.Rename(table, kind, table.name, n.newname)]

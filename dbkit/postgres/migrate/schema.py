@@ -289,6 +289,11 @@ class Schema:
                     waiting.append(child)
         return list(made.values())
 
+    def above(self, table: Name) -> list[Table]:
+        """Known tables it inherits from, by INHERITS."""
+        key = self.key(table)
+        return [t for t in self.tables.values() if t.heirs and any(self.key(h) == key for h in t.heirs)]
+
     def dependants_on(self, table: Name, column: str) -> list[Dependant]:
         """What is known to read the column."""
         key = self.key(table)

@@ -109,6 +109,7 @@ CATALOGUE = [
     ("L73", M + "create table c partition of m default", "drop table c", "drop-partition"),
     ("L74", "", "alter table t inherit p", "inherit"),
     ("L75", "create table t (a serial)", "alter table t alter a type bigint", "sequence-stays-int"),
+    ("T01", M + "create index m_b on m (b)", "begin; reindex index m_b; commit", "not-in-transaction"),
     ("T01", "", "begin; create index concurrently i on t (a); commit", "not-in-transaction"),
     ("T01", "", "begin; vacuum t; commit", "not-in-transaction"),
     ("T01", "", "begin; create database x; commit", "not-in-transaction"),

@@ -8,6 +8,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
+from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, WARN, also, hazard
 
 
@@ -39,7 +40,7 @@ def reindex(ctx: Context, action: a.Reindex) -> Iterator[Hazard]:
         return
     index = ctx.schema.index(action.name) if action.kind == "index" else None
     table = index.table if index is not None else action.name if action.kind == "table" else None
-    if table is not None and (ctx.fresh(table) or (ctx.known(table) and not ctx.schema.indexes_on(table))):
+    if table is not None and (ctx.fresh(table) or _bare(ctx, table)):
         return
     rewrite = recipes.reindex(ctx.statement.sql) if not ctx.inside and ctx.major >= 12 else None
     yield Hazard(
@@ -51,6 +52,12 @@ def reindex(ctx: Context, action: a.Reindex) -> Iterator[Hazard]:
         evidence=ctx.evidence(table) if table else Evidence.TEXT,
         data={"lock": "SHARE", "cost": BUILDS},
     )
+
+
+def _bare(ctx: Context, table: Name) -> bool:
+    held = ctx.schema.table(table)
+    known = held is not None and (held.complete or held.kind == "matview")
+    return known and not ctx.schema.indexes_on(table)
 
 
 @hazard(

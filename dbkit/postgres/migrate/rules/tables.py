@@ -43,10 +43,13 @@ def set_logged(ctx: Context, action: a.SetLogged) -> Iterator[Hazard]:
 
     Fix: a new table of the wanted kind, filled by triggers and batches and swapped in; there is no online form.
 
-    Not reported when: the table is known to be of that kind already, which is a no-op, or is new.
+    Not reported when: the table is known to be of that kind already, which is a no-op, or is new
+    or partitioned: then nothing happens up to 17, and 18 refuses it.
     """
     table = ctx.known(action.table)
     if ctx.fresh(action.table) or (table is not None and table.unlogged is (not action.logged)):
+        return
+    if table is not None and table.partitioned:
         return
     yield Hazard(
         f"SET {'LOGGED' if action.logged else 'UNLOGGED'} copies {action.table} and its indexes while reads and writes"

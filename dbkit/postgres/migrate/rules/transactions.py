@@ -59,8 +59,9 @@ def refuses_transaction(action: a.Action) -> str:
 def not_in_transaction(ctx: Context, action: a.Action) -> Iterator[Hazard]:
     """The statement fails: PostgreSQL does not run it inside a transaction block.
 
-    Why: CONCURRENTLY forms, VACUUM, CREATE DATABASE and others commit on their own. The block may be the file's BEGIN,
-    the transaction the migration tool opens, or the implicit one of several statements sent as one message.
+    Why: CONCURRENTLY forms, VACUUM, CREATE DATABASE, REINDEX of a partitioned table and others commit on their own. The
+    block may be the file's BEGIN, the transaction the migration tool opens, or the implicit one of several statements
+    sent as one message.
 
     Fix: a migration of its own with the tool's transaction switched off: `-- migrate:up transaction:false` (dbmate),
     `-- +goose NO TRANSACTION`, `executeInTransaction=false` (Flyway), `op.get_context().autocommit_block()` (Alembic),
@@ -68,7 +69,7 @@ def not_in_transaction(ctx: Context, action: a.Action) -> Iterator[Hazard]:
     """
     if not ctx.sure:
         return
-    what = refuses_transaction(action)
+    what = refuses_transaction(action) or _by_partition(ctx, action)
     if what:
         session = ctx.session
         where = (
@@ -81,6 +82,17 @@ def not_in_transaction(ctx: Context, action: a.Action) -> Iterator[Hazard]:
             else "the transaction the migration tool opens"
         )
         yield Hazard(f"{what} fails inside {where}", object=_object(action))
+
+
+def _by_partition(ctx: Context, action: a.Action) -> str:
+    """REINDEX and CLUSTER of a partitioned table commit after each partition."""
+    if isinstance(action, a.Reindex):
+        index = ctx.schema.index(action.name) if action.kind == "index" else None
+        table = index.table if index is not None else action.name
+        return "REINDEX of a partitioned table" if action.kind in ("index", "table") and ctx.partitioned(table) else ""
+    if isinstance(action, a.Cluster) and action.table is not None and ctx.partitioned(action.table):
+        return "CLUSTER of a partitioned table"
+    return ""
 
 
 def _object(action: a.Action) -> str:

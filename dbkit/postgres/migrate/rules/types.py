@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from dbkit.model import Evidence
 from dbkit.postgres.ddl import deparse_expression
@@ -64,6 +65,8 @@ def _between(ctx: Context, old: SqlType, new: SqlType) -> TypeChange:
     if (old.name, old.mods, old.array, old.schema) == (new.name, new.mods, new.array, new.schema):
         return TypeChange.FREE
     base_old, _ = ctx.schema.base(old)
+    if ctx.schema.domain(old) is not None:  # a domain's length is not passed on to its base type
+        base_old = replace(base_old, mods=())
     base_new, constrained = ctx.schema.base(new)
     if constrained:
         return TypeChange.REWRITE
@@ -234,9 +237,12 @@ def rebuilds_index(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
         return
     base_old, base_new = ctx.schema.base(old)[0], ctx.schema.base(action.type)[0]
     kept = keeps_index(base_old, base_new, collation_changed=_collation_changes(action, column))
-    for index in ctx.schema.indexes_on(action.table):
+    partitioned = bool(ctx.schema.leaves(action.table))
+    below = () if action.only else ctx.schema.below(action.table)
+    for index in [i for name in (action.table, *below) for i in ctx.schema.indexes_on(name) if not i.parent]:
         # The server does not compare expressions and conditions: an index that has one is always built anew.
-        opaque = index.partial or "" in index.columns or bool(ctx.schema.leaves(action.table))
+        above = partitioned and ctx.schema.key(index.table) == ctx.schema.key(action.table)
+        opaque = index.partial or "" in index.columns or above
         if (opaque or not kept) and (action.column in index.columns or action.column in index.reads):
             yield Hazard(
                 f"index {index.name} is rebuilt for the new type of {action.column} while reads and writes of"
@@ -284,7 +290,9 @@ def rechecks(ctx: Context, action: a.AlterType) -> Iterator[Hazard]:
     table = ctx.schema.table(action.table)
     if cost not in (TypeChange.FREE, TypeChange.TIME_ZONE) or table is None or ctx.fresh(action.table):
         return
-    for held in table.checks_on(action.column):
+    below = () if action.only else map(ctx.schema.table, ctx.schema.below(action.table))
+    own = [c for t in below if t is not None for c in t.checks_on(action.column) if not c.inherited]
+    for held in (*table.checks_on(action.column), *own):
         if held.validated and held.constraint.enforced and held.constraint.expression is not None:
             head, name = f"ALTER TABLE {action.table.sql}", quote(held.name)
             check = deparse_expression(held.constraint.expression)
