@@ -153,9 +153,13 @@ def _plain(scene: Scene, change: Change) -> str:
 
 def _aws(scene: Scene, changes: Sequence[Change]) -> Iterable[str]:
     yield ': "${PARAMETER_GROUP:?name of the DB parameter group}"'
+    yield "# Aurora: modify-db-cluster-parameter-group for what the group of the cluster holds."
     for change in changes:
         method = "pending-reboot" if needs_restart(scene, change.name) else "immediate"
-        value = _plain(scene, change).replace("\\", "\\\\").replace('"', '\\"')
+        value = _plain(scene, change)
+        if parameters.load(scene.major)[change.name.lower()].kind == "bool":
+            value = {"on": "1", "off": "0"}.get(value, value)  # the group allows 0 and 1 only
+        value = value.replace("\\", "\\\\").replace('"', '\\"')
         entry = f'ParameterName={change.name},ParameterValue="{value}",ApplyMethod={method}'
         yield (
             'aws rds modify-db-parameter-group --db-parameter-group-name "$PARAMETER_GROUP" '
@@ -183,6 +187,6 @@ def _gcp(scene: Scene, changes: Sequence[Change]) -> Iterable[str]:
     separator = "^:^" if any("," in _plain(scene, c) for c in changes) else ""
     if separator:
         flags = ":".join(f"{c.name}={_plain(scene, c)}" for c in changes)
-    yield f'gcloud sql instances patch "$INSTANCE" --database-flags={shlex.quote(separator + flags)}'
     if any(needs_restart(scene, c.name) for c in changes):
-        yield "# some of these restart the instance at once"
+        yield "# Some of these restart the instance at once, and its replicas with it."
+    yield f'gcloud sql instances patch "$INSTANCE" --database-flags={shlex.quote(separator + flags)}'

@@ -111,3 +111,14 @@ def test_a_provider_without_a_figure_is_an_error(tmp_path):
     file.write_text(json.dumps(shipped))
     with pytest.raises(UsageError, match="no entry in"):
         documents.connections(file)
+
+
+@pytest.mark.parametrize(
+    ("total", "band"),
+    [(120, "good"), (140, "good"), (141, "high"), (150, "high"), (151, "scale"), (170, "scale"), (171, "over"),
+     (197, "over"), (198, "refused")],
+)  # fmt: skip
+def test_the_documented_bands_begin_above_their_figure(tmp_path, total, band):
+    """70, 75 and 85 % of 200 are 140, 150 and 170; 3 of the 200 are reserved."""
+    (held,) = sums(tmp_path, f"[databases]\na = host=x\n{BASE}max_db_connections = {total}\n").values()
+    assert (held.total, held.band(documents.connections().servers.bands)) == (total, band)
