@@ -111,16 +111,21 @@ def _rows(connection: psycopg.Connection[tuple[object, ...]], what: LiteralStrin
 
 def _parse(target: Target) -> str:
     """The address as libpq reads it, leading to the console. Raises UsageError that never shows it."""
+    why = "libpq rejects it"
     try:
         given = conninfo.conninfo_to_dict(target.dsn().replace("pgbouncer://", "postgresql://", 1))
-        held = {name: value for name, value in PATIENCE.items() if name not in given}
-        return conninfo.make_conninfo("", **{**given, **held, "dbname": "pgbouncer"})
+        port = str(given.get("port") or "")
+        if not port or (port.isdecimal() and 0 < int(port) < 65536):
+            held = {name: value for name, value in PATIENCE.items() if name not in given}
+            return conninfo.make_conninfo("", **{**given, **held, "dbname": "pgbouncer"})
+        why = "its port is not a number from 1 to 65535"  # in pgbouncer://user:password it is the password
     except psycopg.Error:
-        raise UsageError(
-            f"the address of {target.name} cannot be read",
-            why="libpq rejects it; it is not shown because it may hold a password",
-            hint="write pgbouncer://monitoring@host:6432, and give the password by .pgpass or PGPASSWORD",
-        ) from None
+        pass
+    raise UsageError(
+        f"the address of {target.name} cannot be read",
+        why=f"{why}; it is not shown because it may hold a password",
+        hint="write pgbouncer://monitoring@host:6432, and give the password by .pgpass or PGPASSWORD",
+    )
 
 
 def _unreachable(error: psycopg.Error, full: str, name: str) -> DbkitError:

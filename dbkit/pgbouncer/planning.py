@@ -149,35 +149,11 @@ def _by_file(live: Live, ini: IniFile, edits: Sequence[Edit]) -> tuple[list[Step
     ]
     said += [f"database {name} is removed" for name in foretold.removed]
     steps = [
-        Step(
-            id=str(number),
-            action="edit-file",
-            object=path,
-            sql="\n".join(f"-- {line}" for line in _lines(edits, path, ini)),
-            lock="none",
-            blocks="nobody: the daemon reads the file at RELOAD only",
-            undo=f"-- cp -p {kept(Path(path), ini.digests[path])} {path}",
-            check="the file has the digest that the plan foretells",
-            note="the file is replaced at one stroke; the earlier one is kept beside it",
-            before=ini.digests[path],
-            data={"after": digest(text)},
-        )
+        _edit_step(number, path, digest(text), _lines(edits, path, ini), ini)
         for number, (path, text) in enumerate(texts.items(), 1)
     ]
     if steps or said:
-        steps.append(
-            Step(
-                id=str(len(steps) + 1),
-                action="reload",
-                object=live.values.get("conffile") or ini.path,
-                sql="RELOAD",
-                lock="none",
-                blocks=CONSOLE,
-                undo="-- the earlier file back in its place, then RELOAD",
-                check="SHOW CONFIG shows " + ("; ".join(said) or "what it showed before"),
-                note="if SHOW CONFIG shows anything else afterwards, the earlier file is put back and loaded",
-            )
-        )
+        steps.append(_reload_step(str(len(steps) + 1), live, ini, said))
     data: dict[str, Json] = {
         "path": ini.path,
         "digests": dict(ini.digests),
@@ -194,6 +170,36 @@ def _by_file(live: Live, ini: IniFile, edits: Sequence[Edit]) -> tuple[list[Step
         "changes": changes(foretold),
     }
     return steps, data
+
+
+def _edit_step(number: int, path: str, after: str, lines: Sequence[str], ini: IniFile) -> Step:
+    return Step(
+        id=str(number),
+        action="edit-file",
+        object=path,
+        sql="\n".join(f"-- {line}" for line in lines),
+        lock="none",
+        blocks="nobody: the daemon reads the file at RELOAD only",
+        undo=f"-- cp -p {kept(Path(path), ini.digests[path])} {path}",
+        check="the file has the digest that the plan foretells",
+        note="the file is replaced at one stroke; the earlier one is kept beside it",
+        before=ini.digests[path],
+        data={"after": after},
+    )
+
+
+def _reload_step(number: str, live: Live, ini: IniFile, said: Sequence[str]) -> Step:
+    return Step(
+        id=number,
+        action="reload",
+        object=live.values.get("conffile") or ini.path,
+        sql="RELOAD",
+        lock="none",
+        blocks=CONSOLE,
+        undo="-- the earlier file back in its place, then RELOAD",
+        check="SHOW CONFIG shows " + ("; ".join(said) or "what it showed before"),
+        note="if SHOW CONFIG shows anything else afterwards, the earlier file is put back and loaded",
+    )
 
 
 def _lines(edits: Sequence[Edit], path: str, ini: IniFile) -> list[str]:

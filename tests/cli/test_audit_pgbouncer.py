@@ -162,6 +162,9 @@ def test_a_file_that_does_not_load_is_the_only_thing_said(ini):
         (["--pgbouncer-ini", "{ini}", "--connections", "{ini}"], "not valid YAML"),
         (["--pgbouncer-ini", "{ini}", "--fix", "x.sql"], "no .sql file"),
         (["--pgbouncer-ini", "{ini}", "--select", "pgbouncer.nope"], "no rule is called"),
+        (["--dsn", "pgbouncer://monitoring:canary7"], "its port is not a number"),
+        (["--dsn", "pgbouncer://monitoring:canary7@host:canary7"], "its port is not a number"),
+        (["--dsn", "pgbouncer://monitoring@host:canary7&x=1"], "cannot be read"),
     ],
 )
 def test_bad_input_is_one_error(ini, tmp_path, arguments, said):
@@ -170,6 +173,7 @@ def test_bad_input_is_one_error(ini, tmp_path, arguments, said):
     assert done.returncode == 2
     assert said in done.stderr
     assert done.stderr.count("error:") == 1
+    assert "canary" not in done.stdout + done.stderr
 
 
 def test_no_password_of_the_file_is_shown(ini):

@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator
 
 from dbkit.model import Location, Severity
-from dbkit.pgbouncer.ini.entries import misread
+from dbkit.pgbouncer.ini.entries import Database, User, misread
+from dbkit.pgbouncer.ini.file import Setting
 from dbkit.pgbouncer.rules.declare import Blind, Edit, Verdict, pooler_rule
 from dbkit.pgbouncer.rules.seen import file_of, shown
 from dbkit.pgbouncer.scene import Scene
@@ -51,30 +52,8 @@ def value_misread(scene: Scene) -> Iterator[Verdict]:
     See: https://www.pgbouncer.org/config.html
     """
     ini = file_of(scene)
-    for name, setting in ini.effective.items():
-        place = Location(setting.file, setting.line)
-        if setting.parameter is None or setting.value is None:
-            continue
-        if setting.parameter.kind == "text":
-            yield from _text_misread(name, setting.raw, place)
-        elif name == "unix_socket_mode" and setting.raw in ("777", "770", "700", "755", "750", "775"):
-            yield Verdict(
-                f"unix_socket_mode = {setting.raw} is read as decimal, which is octal {int(setting.value):o}",
-                name,
-                location=place,
-                edits=(Edit(name, f"0{setting.raw}"),),
-                restart=True,
-            )
-        elif (
-            setting.parameter.kind == "int" and setting.value != setting.raw.lstrip("+") and name != "unix_socket_mode"
-        ):
-            yield Verdict(
-                f"{name} = {setting.raw} is read as {setting.value}",
-                name,
-                location=place,
-                edits=(Edit(name, setting.value),),
-                restart=not setting.parameter.reloads,
-            )
+    for setting in ini.effective.values():
+        yield from _setting_misread(setting)
     for include, _ in ini.includes:
         if include.near:
             yield Verdict(
@@ -82,19 +61,46 @@ def value_misread(scene: Scene) -> Iterator[Verdict]:
                 include.message,
                 location=Location(include.file, include.line),
             )
-    for what, entry in (*(("database", d) for d in ini.databases), *(("user", u) for u in ini.users)):
-        place = Location(entry.file, entry.line)
-        held = entry.name if what == "database" else f"user {entry.name}"
-        for key, (written, taken) in misread(entry.given).items():
-            yield Verdict(f"{key}={written} of {what} {entry.name} is read as {taken}", held, location=place, key=key)
-        for key, value in entry.given.items():
-            if "\t" in value and key != "password":
-                yield Verdict(
-                    f"a tab in the line of {what} {entry.name} became part of {key}: {redact(value)!r}",
-                    held,
-                    location=place,
-                    key=key,
-                )
+    for database in ini.databases:
+        yield from _entry_misread(f"database {database.name}", database.name, database)
+    for user in ini.users:
+        yield from _entry_misread(f"user {user.name}", f"user {user.name}", user)
+
+
+def _setting_misread(setting: Setting) -> Iterator[Verdict]:
+    name, place = setting.name, Location(setting.file, setting.line)
+    if setting.parameter is None or setting.value is None:
+        return
+    if setting.parameter.kind == "text":
+        yield from _text_misread(name, setting.raw, place)
+    elif name == "unix_socket_mode":
+        if setting.raw in ("777", "770", "700", "755", "750", "775"):
+            yield Verdict(
+                f"unix_socket_mode = {setting.raw} is read as decimal, which is octal {int(setting.value):o}",
+                name,
+                location=place,
+                edits=(Edit(name, f"0{setting.raw}"),),
+                restart=True,
+            )
+    elif setting.parameter.kind == "int" and setting.value != setting.raw.lstrip("+"):
+        yield Verdict(
+            f"{name} = {setting.raw} is read as {setting.value}",
+            name,
+            location=place,
+            edits=(Edit(name, setting.value),),
+            restart=not setting.parameter.reloads,
+        )
+
+
+def _entry_misread(what: str, held: str, entry: Database | User) -> Iterator[Verdict]:
+    place = Location(entry.file, entry.line)
+    for key, (written, taken) in misread(entry.given).items():
+        yield Verdict(f"{key}={written} of {what} is read as {taken}", held, location=place, key=key)
+    for key, value in entry.given.items():
+        if "\t" in value and key != "password":
+            yield Verdict(
+                f"a tab in the line of {what} became part of {key}: {redact(value)!r}", held, location=place, key=key
+            )
 
 
 def _text_misread(name: str, raw: str, place: Location) -> Iterator[Verdict]:

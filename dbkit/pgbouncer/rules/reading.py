@@ -111,6 +111,8 @@ def _advice(ini: IniFile, problem: Problem) -> str:
             if kind in parameters.CHOICES
             else ""
         )
+    if problem.message.endswith(": Permission denied"):
+        return " (for the user who runs dbkit; run it as the daemon's)"
     if problem.near.startswith("--"):
         return " (comments begin with ; or #)"
     return ""
