@@ -128,19 +128,33 @@ def _parse(target: Target) -> str:
     )
 
 
+_UP: Final = "check host and port (6432), and that PgBouncer runs"
+_HINTS: Final = (
+    (("not allowed", "no such user"), "the user must stand in stats_users (or admin_users) of pgbouncer.ini"),
+    (
+        ("authentication failed", "no password"),
+        "check user and password: auth_file of the pooler, PGPASSWORD, .pgpass",
+    ),
+    (('database "pgbouncer" does not exist',), "a PostgreSQL server answers there: name the pooler's own port (6432)"),
+    (
+        ("does not support ssl",),
+        "the pooler has client_tls_sslmode = disable: take sslmode out of the address, or switch TLS on there",
+    ),
+    (("ssl required",), "the pooler takes TLS only: add ?sslmode=verify-full&sslrootcert=ca.crt to the address"),
+    (
+        ("root certificate", "certificate verify failed"),
+        "name the certificate of whoever signed the pooler's: ?sslmode=verify-full&sslrootcert=ca.crt",
+    ),
+    (
+        ("timeout",),
+        "a console user must have a line in auth_file (auth_query does not serve the console); else check the host",
+    ),
+)
+
+
 def _unreachable(error: psycopg.Error, full: str, name: str) -> DbkitError:
     given = conninfo.conninfo_to_dict(full)
     why = redact(" ".join(str(error).split()))
-    lowered = why.lower()
-    if "not allowed" in lowered or "no such user" in lowered:
-        hint = "the user must stand in stats_users (or admin_users) of pgbouncer.ini"
-    elif "authentication failed" in lowered or "no password" in lowered:
-        hint = "check user and password: auth_file of the pooler, PGPASSWORD, .pgpass"
-    elif "timeout" in lowered:
-        hint = (
-            "a console user must have a line in auth_file (auth_query does not serve the console); else check the host"
-        )
-    else:
-        hint = "check host and port (6432), and that PgBouncer runs"
+    hint = next((said for words, said in _HINTS if any(w in why.lower() for w in words)), _UP)
     address = f"{given.get('host') or 'the local socket'}:{given.get('port') or 5432}"
     return Unreachable(f"cannot reach the console of {name} at {address}", why=why, hint=hint)

@@ -320,15 +320,22 @@ def test_a_paused_database_is_an_error_with_its_cure(setup):
 @pytest.mark.pg(18)
 def test_what_cannot_be_reached_is_one_error_with_a_hint(setup):
     held = setup({})
-    held.environment["POOL"] = held.environment["POOL"].replace(held.user, "stranger")
+    there = held.environment["POOL"]
+    held.environment["POOL"] = there.replace(held.user, "stranger")
     done = held.audit()
     assert done.returncode == 3
     assert "cannot reach the console of pool" in done.stderr
     assert "hint:" in done.stderr
-    held.environment["POOL"] = held.environment["MAIN"]
-    done = held.audit()
-    assert done.returncode == 3
-    assert "hint:" in done.stderr
+    for address, hint in (
+        (held.environment["MAIN"], "a PostgreSQL server answers there"),
+        (there.replace("@", "no@"), "check user and password"),
+        (f"{there}?sslmode=require", "the pooler has client_tls_sslmode = disable"),
+    ):
+        held.environment["POOL"] = address
+        done = held.audit()
+        assert done.returncode == 3
+        assert hint in done.stderr
+        assert done.stderr.count("error:") == 1
 
 
 @pytest.mark.pg(18)
