@@ -8,6 +8,7 @@ select
   address,
   netmask,
   auth_method,
+  options,
   error,
   pg_catalog.to_jsonb(r) ->> 'file_name' as file_name
 from pg_catalog.pg_hba_file_rules r

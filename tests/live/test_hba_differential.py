@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dbkit.ephemeral import Unavailable
 from dbkit.ephemeral.postgres import start_postgres
+from dbkit.postgres.hba.ident import read_file as read_maps
 from dbkit.postgres.hba.reader import read_file
 from tests.fixtures.parts import missing
 
@@ -190,6 +191,73 @@ def test_every_line_is_read_as_the_server_reads_it(pg_major):
     ]
     assert [mine for mine, _ in judged] == [theirs for _, theirs in judged]
     assert len(judged) > 100
+    assert not held.loads
+
+
+MAPS = r"""
+admins alice postgres
+admins alice
+admins
+"my map" "a b" "c""d"
+a,b alice postgres
+a alice,bob postgres
+a alice postgres,app
+a alice all
+a alice +staff
+a alice /^app
+a alice /(
+a /^(.*)@example\.com$ \1
+a "/^(.*)$" "\1"
+a /( postgres
+a /*x postgres
+a /[a postgres
+a "/(" postgres
+a alice postgres more fields here
+a @names postgres
+a @nofile postgres
+a alice @names
+@names alice postgres
+a alice postgres # comment
+a alice#b postgres
+a "" postgres
+a \
+  alice \
+  postgres
+, alice postgres
+a "unterminated postgres
+include ident.conf
+include noident.conf
+include_if_exists noident.conf
+include_dir i
+é ü ö
+a / postgres
+""".strip()
+MAPS_BESIDE = {
+    "names": 'x, y\n"d e"\n',
+    "ident.conf": "inc alice postgres\nbroken\n",
+    "i/b.conf": "b alice postgres\n",
+    "i/a.conf": "a alice postgres\n",
+}
+
+
+def test_every_map_is_read_as_the_server_reads_it(pg_major):
+    try:
+        made = start_postgres(pg_major, sources=("embedded", "local"))
+    except Unavailable as error:
+        missing(f"postgres{pg_major}", " ".join(error.reason.split()))
+    with made as server, psycopg.connect(server.dsn, autocommit=True) as connection:
+        for name, text in {**MAPS_BESIDE, "pg_ident.conf": MAPS + "\n"}.items():
+            file = server.directory / name
+            file.parent.mkdir(exist_ok=True, mode=0o755)
+            file.write_text(text)
+            file.chmod(0o644)
+        rows = connection.execute(
+            "select line_number, map_name, sys_name, pg_username, error from pg_ident_file_mappings"
+        ).fetchall()
+        held = read_maps(server.directory / "pg_ident.conf", pg_major)
+    ours = [(m.line, m.name, m.system, m.role, m.error) for m in held.maps]
+    assert ours == rows
+    assert len(ours) > 25
     assert not held.loads
 
 

@@ -1,6 +1,6 @@
 """Runs the SQL example of a setting rule on a server of its own, as its directives say, and puts the server back.
 
-`-- policy:` the rule's limits, `-- postgresql.conf:` and `-- pg_hba.conf:` lines to add, `-- restart`, `-- session:` what
+`-- policy:` the rule's limits, `-- postgresql.conf:` `-- pg_hba.conf:` and `-- pg_ident.conf:` lines to add, `-- restart`, `-- session:` what
 another session runs and stays open, `-- until:` a query to wait for.
 """
 
@@ -18,7 +18,7 @@ from dbkit.postgres.settings.scene import Size
 from dbkit.rules import Selection
 from dbkit.settings import Target
 
-FOLDER = ("postgresql.conf", "pg_hba.conf")
+FOLDER = ("postgresql.conf", "pg_hba.conf", "pg_ident.conf")
 WAIT = 30
 
 
@@ -66,7 +66,7 @@ def parts(text):
     """The example as a list of (kind, content), SQL in the order written."""
     sql = []
     for line in text.splitlines():
-        match = re.match(r"-- (postgresql\.conf|pg_hba\.conf|session|until|restart)(?:: (.*))?$", line)
+        match = re.match(r"-- (postgresql\.conf|pg_hba\.conf|pg_ident\.conf|session|until|restart)(?:: (.*))?$", line)
         if match is None:
             sql.append(line)
             continue

@@ -1,4 +1,4 @@
-"""The lines of pg_hba.conf as fields of tokens, with @files and, from 16 on, include directives (hba.c).
+"""The lines of pg_hba.conf and pg_ident.conf as fields of tokens, with @files and includes (16 and newer); hba.c.
 
 A token ends at a blank or a comma; double quotes keep both, and take a keyword its meaning. Run on 15 and 18.
 """
@@ -46,14 +46,17 @@ class _Reading:
     lines: list[Line] = field(default_factory=list[Line])
 
 
-def read(path: Path, major: int) -> list[Line]:
-    """Every line that is not blank, in reading order. Raises UsageError when the file itself cannot be read."""
+def read(path: Path, major: int, *, setting: str = "hba_file") -> list[Line]:
+    """Every line that is not blank, in reading order; `setting` names the file on a server.
+
+    Raises UsageError when the file itself cannot be read.
+    """
     reading = _Reading(major)
     try:
         content = _content(path)
     except OSError as error:
         raise UsageError(
-            f"cannot read {path}", why=error.strerror, hint="on the server, `show hba_file` tells where it is"
+            f"cannot read {path}", why=error.strerror, hint=f"on the server, `show {setting}` tells where it is"
         ) from None
     _file(reading, path, content, 0)
     return reading.lines

@@ -133,13 +133,13 @@ def _parsed(line: Line, fields: _Fields, major: int, *, ssl: bool) -> HbaRule:
 def _names(tokens: Sequence[Token], major: int) -> tuple[str, ...]:
     """Databases or roles; from 16 on a slash begins a regular expression."""
     for token in tokens:
-        why = _broken(token.text[1:]) if major >= 16 and token.text.startswith("/") else ""
+        why = why_broken(token.text[1:]) if major >= 16 and token.text.startswith("/") else ""
         if why:
             raise _Refused(f'invalid regular expression "{token.text[1:]}": {why}')
     return tuple(token.text for token in tokens)
 
 
-def _broken(text: str) -> str:
+def why_broken(text: str) -> str:
     """Why an expression is none: brackets, or a quantifier with nothing before it; finer points are taken on trust."""
     plain = re.sub(r"\\.", "x", text)
     plain = re.sub(r"\[\^?\]?[^\]]*\]", "x", plain)

@@ -32,6 +32,8 @@ class Fact:
 
     query: str
     grant: str = ""
+    since: int = 14
+    """The first version that has it."""
     stats: bool = False
     """Whether rows of other roles are masked without pg_read_all_stats."""
 
@@ -44,6 +46,12 @@ FACTS: Final[Mapping[str, Fact]] = {
     "hba_rules": Fact(
         "postgres/hba_rules",
         "grant select on pg_hba_file_rules to {user}; grant execute on function pg_hba_file_rules() to {user}",
+    ),
+    "ident_maps": Fact(
+        "postgres/ident_maps",
+        "grant select on pg_ident_file_mappings to {user}; "
+        "grant execute on function pg_ident_file_mappings() to {user}",
+        since=15,
     ),
     "md5_passwords": Fact("postgres/md5_passwords", "only a superuser may read pg_authid"),
     "login_roles": Fact("postgres/login_roles", stats=True),
@@ -100,6 +108,8 @@ def _fact(connection: Connection, found: Server, fact: Fact) -> Sequence[Row] | 
     user = quote(found.user)
     if fact.stats and not (found.reads_all_stats or found.superuser):
         return f"sessions of other roles are masked: grant pg_read_all_stats to {user}"
+    if found.major < fact.since:
+        return f"PostgreSQL {found.major} does not show it: {fact.since} and newer do"
     try:
         return fetch(connection, assets.query(fact.query))
     except errors.InsufficientPrivilege:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.model import Finding, Json, Report, TargetInfo
@@ -13,7 +14,9 @@ from dbkit.policy import Policy
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile, Problem, Setting, read_file
 from dbkit.postgres.conf.values import folded
+from dbkit.postgres.hba import ident as ident_reader
 from dbkit.postgres.hba import reader as hba_reader
+from dbkit.postgres.hba.ident import IdentFile
 from dbkit.postgres.hba.reader import HbaFile
 from dbkit.postgres.settings import audit as rules
 from dbkit.postgres.settings import dialects, fixes, patch, repair, start
@@ -21,6 +24,8 @@ from dbkit.postgres.settings.documents import Wanted
 from dbkit.postgres.settings.scene import Held, Row, Scene, Size
 from dbkit.printable import printable, utf8
 from dbkit.rules import Selection
+
+NO_MAPS: Final = "no pg_ident.conf lies beside the file, and pg_hba.conf names a map"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +59,7 @@ def audit(scene: Scene, policy: Policy, selection: Selection) -> Answer:
         extra={
             "files": [printable(as_data(scene, scene.conf))] if scene.conf else [],
             **({"hba": [printable(hba_data(scene.hba))]} if scene.hba else {}),
+            **({"ident": [printable(ident_data(scene.ident))]} if scene.ident else {}),
         },
     )
     return Answer(report, scene, judged)
@@ -89,9 +95,11 @@ def scene_of(
             )
     access, unread = _access(hba, file, major, held)
     lines: Sequence[Row] | str = [rule.row() for rule in access.rules] if access else unread
+    maps = _maps(file, hba, major, held)
     return Scene(
-        facts={"hba_rules": lines},
+        facts={"hba_rules": lines, "ident_maps": [one.row() for one in maps.maps] if maps else NO_MAPS},
         hba=access,
+        ident=maps,
         name=utf8(str(file)),
         major=major,
         size=size,
@@ -117,6 +125,25 @@ def _access(given: Path | None, file: Path, major: int, held: Mapping[str, Held]
         return hba_reader.read_file(found, major, ssl=ssl), ""
     except UsageError as error:
         return None, error.what + (f": {error.why}" if error.why else "")
+
+
+def _maps(file: Path, hba: Path | None, major: int, held: Mapping[str, Held]) -> IdentFile | None:
+    """The pg_ident.conf where the file says, beside it, or beside the pg_hba.conf that was named."""
+    named = held["ident_file"].value
+    places = [file.parent / named, file.parent / Path(named).name] if named else [file.parent / "pg_ident.conf"]
+    places += [hba.parent / "pg_ident.conf"] if hba else []
+    found = next((place for place in places if place.is_file()), None)
+    return ident_reader.read_file(found, major) if found else None
+
+
+def ident_data(ident: IdentFile) -> dict[str, Json]:
+    """The pg_ident.conf of the file, line by line with the names of pg_ident_file_mappings."""
+    return {
+        "path": ident.path,
+        "version": str(ident.major),
+        "loads": ident.loads,
+        "maps": [one.row() for one in ident.maps],
+    }
 
 
 def hba_data(hba: HbaFile) -> dict[str, Json]:

@@ -10,6 +10,7 @@ from dbkit.capacity import PoolShare
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.conf.values import Parameter, in_bytes, is_memory, written
+from dbkit.postgres.hba.ident import IdentFile
 from dbkit.postgres.hba.reader import HbaFile
 from dbkit.postgres.settings.documents import Wanted
 from dbkit.postgres.settings.drift import Earlier
@@ -94,6 +95,8 @@ class Scene:
     """The file, when it is a file that is audited."""
     hba: HbaFile | None = None
     """The pg_hba.conf of a file; of a server the fact `hba_rules` has it."""
+    ident: IdentFile | None = None
+    """The pg_ident.conf beside it; of a server the fact `ident_maps` has it."""
     repaired: Sequence[ConfFile] = ()
     """The file after each round of mending; `held` is what the last one says, so that rules judge what was meant."""
     overrides: Sequence[Override] = ()

@@ -11,6 +11,7 @@ from dbkit.postgres.settings.rules import (
     durability,
     files,
     health,
+    ident,
     logging,
     memory,
     planner,
@@ -40,6 +41,7 @@ SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *planner.RULES,
     *security.RULES,
     *access.RULES,
+    *ident.RULES,
     *health.RULES,
 )
 """Each judges one scene: `rule(scene)`, or `rule(scene, limits)` for a rule with limits."""
