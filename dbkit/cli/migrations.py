@@ -19,7 +19,7 @@ def read(paths: list[str] | None, stdin_name: str) -> list[Script]:
     if not paths:
         raise UsageError("no migrations are named", hint="give files, folders, alembic.ini, or - for standard input")
     scripts: list[Script] = []
-    for name in paths:
+    for name in dict.fromkeys(paths):
         path = Path(name)
         if name == "-":
             scripts.append(source.make(stdin_name, source.decode(sys.stdin.buffer.read(), stdin_name)))
@@ -30,4 +30,17 @@ def read(paths: list[str] | None, stdin_name: str) -> list[Script]:
             scripts += alembic_source.read(path)
         else:
             scripts += source.read_paths([path])
-    return scripts
+    return _once(scripts)
+
+
+def _once(scripts: list[Script]) -> list[Script]:
+    """A file that was named and lies in a folder named as well runs once."""
+    seen: set[Path] = set()
+    kept: list[Script] = []
+    for script in scripts:
+        place = script.path.resolve() if script.path is not None else None
+        if place is None or place not in seen:
+            kept.append(script)
+        if place is not None:
+            seen.add(place)
+    return kept

@@ -78,5 +78,7 @@ def _git(folder: Path, *arguments: str) -> str:
         raise UsageError("--diff-base needs git, which is not installed") from None
     if done.returncode:
         first = done.stderr.strip().splitlines()
-        raise UsageError(f"git {arguments[0]} failed in {folder}", why=first[0] if first else None)
+        outside = bool(first) and "not a git repository" in first[0]
+        hint = "--diff-base compares with a commit of the repository that holds the migrations" if outside else None
+        raise UsageError(f"git {arguments[0]} failed in {folder}", why=first[0] if first else None, hint=hint)
     return done.stdout

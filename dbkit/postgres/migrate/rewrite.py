@@ -14,6 +14,8 @@ from dbkit.postgres.migrate.source import Script
 from dbkit.postgres.migrate.transactions import Wrap
 
 MARK: Final = "-- dbkit: no-transaction"
+_UTF8_MARK: Final = b"\xef\xbb\xbf"
+_WIDE: Final = {b"\xff\xfe": "utf-16-le", b"\xfe\xff": "utf-16-be"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,8 @@ def _file(script: Script, mine: list[tuple[Found, Finding]], left: list[Left]) -
     for start, end, sql in sorted(edits, reverse=True):
         after = after[:start] + sql + after[end:]
     if marked and MARK not in after:
-        after = f"{MARK}\n{after}"
+        end = "\r\n" if "\r\n" in text else "\n"
+        after = f"{MARK}{end}{after}"
     return Change(script.file, script.path, text, after, tuple(dict.fromkeys(rules)), marked)
 
 
@@ -117,7 +120,11 @@ def _kept(script: Script, found: Found) -> str:
 
 
 def write(changes: Iterable[Change]) -> None:
-    """Write the files in place; standard input has none."""
+    """Write the files in place, in the encoding they have; standard input has none."""
     for change in changes:
         if change.path is not None:
-            change.path.write_text(change.after, encoding="utf-8")
+            mark = change.path.read_bytes()[:3]
+            if mark[:2] in _WIDE:
+                change.path.write_bytes(mark[:2] + change.after.encode(_WIDE[mark[:2]]))
+            else:
+                change.path.write_bytes((_UTF8_MARK if mark == _UTF8_MARK else b"") + change.after.encode("utf-8"))

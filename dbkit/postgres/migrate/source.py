@@ -95,10 +95,12 @@ def decode(raw: bytes, shown: str) -> str:
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
         try:
             return raw.decode("utf-16")
-        except UnicodeDecodeError:
-            pass
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{shown} begins as UTF-16 and is not", why=error.reason) from None
     if b"\0" in raw:
-        raise UsageError(f"{shown} is not a text file", why="it holds NUL bytes", hint="give SQL files or folders")
+        wide = b"\0" in raw[:2] and b"\0" in raw[2:4]
+        hint = "is it UTF-16? convert it: `iconv -f utf-16le -t utf-8`" if wide else "give SQL files or folders"
+        raise UsageError(f"{shown} is not a text file", why="it holds NUL bytes", hint=hint)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -141,8 +143,9 @@ def _folder(folder: Path) -> list[Script]:
         return _sqitch(folder, plan)
     unread: list[Script] = []
     files: list[Path] = []
-    for here, folders, names in os.walk(folder, onerror=lambda error: unread.append(_unread(error))):
-        folders[:] = [f for f in folders if f not in _SKIPPED_FOLDERS]
+    seen = {folder.resolve()}
+    for here, folders, names in os.walk(folder, onerror=lambda error: unread.append(_unread(error)), followlinks=True):
+        folders[:] = [f for f in folders if f not in _SKIPPED_FOLDERS and _first_time(Path(here, f), seen)]
         files += [Path(here, name) for name in names if name.endswith(".sql")]
     wanted = [p for p in files if _runs(p)]
     if not wanted and not unread:
@@ -153,10 +156,20 @@ def _folder(folder: Path) -> list[Script]:
     for path in sorted(wanted, key=_order):
         shown = str(path)
         try:
+            if path.exists() and not path.is_file():
+                raise UsageError(f"{shown} is not a file", why="a pipe would be waited for without end")
             scripts.append(make(shown, read_text(path, shown), path))
         except UsageError as error:  # one bad file must not hide the others; it becomes a finding
             scripts.append(Script(shown, "", problems=((None, ". ".join(filter(None, (error.what, error.why)))),)))
     return scripts + unread
+
+
+def _first_time(folder: Path, seen: set[Path]) -> bool:
+    """Whether a folder was not looked into yet: links are followed, and may lead back."""
+    place = folder.resolve()
+    before = place in seen
+    seen.add(place)
+    return not before
 
 
 def _unread(error: OSError) -> Script:

@@ -2,16 +2,19 @@
 
 import cProfile
 import json
+import os
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dbkit.cli import migrations
 from dbkit.errors import UsageError
 from dbkit.model import Severity
-from dbkit.postgres.migrate import lint, source, stats
+from dbkit.postgres.migrate import lint, rewrite, source, stats
 from dbkit.postgres.migrate.names import Name
-from dbkit.postgres.migrate.source import make
+from dbkit.postgres.migrate.source import decode, make, read_paths
 from dbkit.rules import Selection
 from tests.fixtures.migrations import report, rules
 
@@ -268,3 +271,106 @@ def test_many_statements_of_one_file_take_time_in_proportion():
         return sum(entry.callcount for entry in profile.getstats())
 
     assert steps(2000) < 2.5 * steps(1000)
+
+
+def test_a_folder_is_read_through_links_once_and_no_pipe_is_waited_for(tmp_path):
+    folder, elsewhere = tmp_path / "m", tmp_path / "elsewhere"
+    folder.mkdir()
+    elsewhere.mkdir()
+    (folder / "1.sql").write_text("select 1;")
+    (elsewhere / "2.sql").write_text("select 2;")
+    (folder / "linked").symlink_to(elsewhere)
+    (elsewhere / "back").symlink_to(folder)
+    (folder / "gone.sql").symlink_to("nowhere")
+    os.mkfifo(folder / "pipe.sql")
+    found = {Path(s.file).name: s.problems for s in read_paths([folder])}
+    assert set(found) == {"1.sql", "2.sql", "gone.sql", "pipe.sql"}
+    assert "No such file" in found["gone.sql"][0][1]
+    assert "is not a file" in found["pipe.sql"][0][1]
+
+
+def test_a_file_named_twice_runs_once(tmp_path, monkeypatch):
+    (tmp_path / "1.sql").write_text("create table t (a int);")
+    (tmp_path / "2.sql").write_text("create index i on t (a);")
+    monkeypatch.chdir(tmp_path)
+    given = migrations.read([".", "2.sql", str(tmp_path / "1.sql"), "."], "stdin.sql")
+    assert [s.file for s in given] == ["1.sql", "2.sql"]
+
+
+@pytest.mark.parametrize(
+    ("raw", "what", "hint"),
+    [
+        (b"select 1;\0", "not a text file", "give SQL files"),
+        ("select 1;".encode("utf-16-le"), "not a text file", "utf-16le"),
+        (b"\xff\xfea", "begins as UTF-16", None),
+        ("-- \xe9".encode("latin-1"), "not UTF-8", "iconv"),
+    ],
+)
+def test_what_is_no_text_is_said_with_what_to_do(raw, what, hint):
+    with pytest.raises(UsageError) as caught:
+        decode(raw, "m.sql")
+    assert what in caught.value.what
+    assert (hint or "") in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16-le", "utf-16-be"])
+def test_a_fix_keeps_the_encoding(tmp_path, encoding):
+    mark = {"utf-16-le": "\ufeff", "utf-16-be": "\ufeff"}.get(encoding, "")
+    file = tmp_path / "m.sql"
+    file.write_bytes(f"{mark}-- é\r\ncreate index i on t (a);\r\n".encode(encoding))
+    scripts = read_paths([file])
+    rewrite.write(rewrite.plan(scripts, lint.examine(scripts, lint.Options()).found)[0])
+    fixed = f"{mark}{rewrite.MARK}\r\n-- é\r\ncreate index concurrently i on t (a);\r\n"
+    assert file.read_bytes().decode(encoding) == fixed
+    if encoding == "utf-8-sig":
+        assert file.read_bytes().startswith(b"\xef\xbb\xbf--")
+
+
+HAZARDOUS = (
+    "create index {i} on t (a);",
+    "alter table t alter a set not null;",
+    "alter table t{i} add check (a > 0);",
+    "drop table t;",
+    "update t set a = 1;",
+    "alter table t alter a type bigint",
+)
+GAPS = st.sampled_from(
+    ["", "\n", "\n\n", "-- noted\n", "/* noted\n */", "\r\n\t", "select 1;\n", "comment on table o is 'x';\n"]
+)
+
+
+@settings(max_examples=40)
+@given(
+    chosen=st.lists(st.tuples(st.sampled_from(HAZARDOUS), st.integers(0, 2)), min_size=1, max_size=6),
+    gaps=st.lists(GAPS, min_size=7, max_size=7),
+    others=st.lists(st.sampled_from(["create index x on u (a);", "drop table w;"]), max_size=2),
+)
+def test_findings_are_known_again_after_lines_move_and_files_come(chosen, gaps, others):
+    statements = [s.format(i=i).rstrip(";") + ";" for s, i in chosen]
+    before = "\n".join(statements)
+    after = "".join(
+        f"{gap}{' ' * n}{s.replace(' ', '  ' if n % 2 else chr(10))}\n"
+        for n, (gap, s) in enumerate(zip(gaps, statements, strict=False))
+    )
+    first = _identities([make("m.sql", before)])
+    moved = _identities([make("0.sql", "\n".join(others)), make("m.sql", after)])
+    assert len(set(first)) == len(first)
+    assert len(set(moved)) == len(moved)
+    assert set(first) == {f for f in moved if f in set(first)}
+
+
+def _identities(scripts):
+    found = lint.lint(scripts, lint.Options(assume=False)).findings
+    return [f.fingerprint for f in found if f.location.file == "m.sql" and f.rule in _BY_THEMSELVES] + [
+        f.fingerprint for f in found if f.location.file != "m.sql"
+    ]
+
+
+_BY_THEMSELVES = {
+    "migrate.index-not-concurrent",
+    "migrate.not-null-scans",
+    "migrate.check-scans",
+    "migrate.drop-table",
+    "migrate.update-without-where",
+}
+"""Rules that judge a statement whatever stands around it."""
