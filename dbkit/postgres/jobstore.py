@@ -25,7 +25,7 @@ from dbkit.job import Job, Record, Status, Tick
 from dbkit.model import Json
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.connect import Connection, explain, fetch
-from dbkit.secrets import redact
+from dbkit.secrets import redact, redacted
 from dbkit.sizes import format_seconds
 
 _FIRST_USE_ATTEMPTS: Final = 100
@@ -175,7 +175,7 @@ class PostgresStore:
         self._connection.execute(
             "insert into dbkit.job_event (job, run, at, event, detail) "
             "values (%s, %s, clock_timestamp() - make_interval(secs => %s), %s, %s)",
-            [record.id, self._run, ago, event, json.dumps(_redacted(detail))],
+            [record.id, self._run, ago, event, json.dumps(redacted(detail))],
         )
 
     def request(self, record: Record, what: str) -> bool:
@@ -257,13 +257,3 @@ def _os_user() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's numeric user has no name
         return f"uid {os.getuid()}"
-
-
-def _redacted(value: Json) -> Json:
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {name: _redacted(item) for name, item in value.items()}
-    if isinstance(value, Sequence):
-        return [_redacted(item) for item in value]
-    return value

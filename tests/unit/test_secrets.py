@@ -21,6 +21,12 @@ from dbkit.secrets import redact
         "alter role app password e'can\\'ary'",
         "alter role app password $q$it is canary$q$ valid until 'infinity'",
         '{"password": "can ary", "user": "app"}',
+        "PGPASSWORD=canary pg_dump -Fc app",
+        "PGPASSWORD='can ary' pg_dump",
+        "tool --password canary --verbose",
+        "tool --db-password='can ary'",
+        "AWS_SECRET_ACCESS_KEY=canary aws s3 cp",
+        'ldapbindpasswd="can ary"',
     ],
 )
 def test_redact(text):
@@ -31,8 +37,13 @@ def test_redact(text):
 
 
 def test_harmless_text_is_left_alone():
-    text = "could not connect to postgresql://app@h/d: password authentication failed for user app"
-    assert redact(text) == text
+    for text in (
+        "could not connect to postgresql://app@h/d: password authentication failed for user app",
+        "password_encryption = md5",
+        "pg_dump --no-password -Fc app",
+        "the token = of a search",
+    ):
+        assert redact(text) == text
 
 
 @given(st.text(alphabet=st.characters(exclude_categories=["Z", "C"], exclude_characters="@"), min_size=4))

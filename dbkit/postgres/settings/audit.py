@@ -14,6 +14,7 @@ from dbkit.postgres.settings.rules.declare import AnyRule, Change, Verdict
 from dbkit.postgres.settings.scene import Scene, Unseen
 from dbkit.printable import printable, utf8
 from dbkit.rules import Selection
+from dbkit.secrets import redact
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def _finding(rule: AnyRule, verdict: Verdict, scene: Scene, policy: Policy) -> F
         rule=rule.id,
         severity=policy.severity(rule, verdict.severity),
         evidence=rule.evidence if scene.live else Evidence.TEXT,
-        message=utf8(verdict.message),
+        message=redact(utf8(verdict.message)),
         target=scene.name,
         object=utf8(verdict.object),
         location=_location(verdict.location),
@@ -100,7 +101,7 @@ def _fix(verdict: Verdict, scene: Scene) -> Fix | None:
         lines = [
             f"{edit.line}: {f'# {_was(scene, edit)}' if edit.text is None else edit.text}" for edit in verdict.edits
         ]
-        return Fix("conf", utf8("\n".join(lines)), safe=True)
+        return Fix("conf", redact(utf8("\n".join(lines))), safe=True)
     return Fix(verdict.kind, utf8(verdict.fix)) if verdict.fix else None
 
 

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, LiteralString
 
 import psycopg
 from psycopg import errors
 
-from dbkit import assets
+from dbkit import assets, secrets
 from dbkit.postgres.catalog import quote
 from dbkit.postgres.conf import parameters
 from dbkit.postgres.conf.checks import shown
@@ -80,8 +80,8 @@ def scene_of(
     """Everything the setting rules may ask about a server."""
     major = min(found.major, parameters.VERSIONS[-1])
     facts = {key: _fact(connection, found, fact) for key, fact in FACTS.items()}
-    overrides = fetch(connection, assets.query("postgres/setting_overrides"))
-    rows = fetch(connection, assets.query("postgres/settings"))
+    overrides = _rows(connection, assets.query("postgres/setting_overrides"))
+    rows = _rows(connection, assets.query("postgres/settings"))
     held = _settings(rows, overrides, facts["file_settings"], major)
     return Scene(
         name=name,
@@ -98,8 +98,8 @@ def scene_of(
 
 def settings_of(connection: Connection, found: Server) -> Mapping[str, Held]:
     """The settings alone, for comparison with another node or a file."""
-    overrides = fetch(connection, assets.query("postgres/setting_overrides"))
-    rows = fetch(connection, assets.query("postgres/settings"))
+    overrides = _rows(connection, assets.query("postgres/setting_overrides"))
+    rows = _rows(connection, assets.query("postgres/settings"))
     files = _fact(connection, found, FACTS["file_settings"])
     return _settings(rows, overrides, files, min(found.major, parameters.VERSIONS[-1]))
 
@@ -111,13 +111,24 @@ def _fact(connection: Connection, found: Server, fact: Fact) -> Sequence[Row] | 
     if found.major < fact.since:
         return f"PostgreSQL {found.major} does not show it: {fact.since} and newer do"
     try:
-        return fetch(connection, assets.query(fact.query))
+        return _rows(connection, assets.query(fact.query))
     except errors.InsufficientPrivilege:
         return f"not permitted to this role: {fact.grant.format(user=user) or 'connect as a superuser'}"
     except psycopg.OperationalError:
         raise
     except psycopg.Error as error:
         return f"the server refused the question: {' '.join(str(error).split())}"
+
+
+def _rows(connection: Connection, query: LiteralString) -> list[Row]:
+    """What a query finds, without the passwords that settings and pg_hba.conf may hold: no rule needs one."""
+    return [{key: _shown(row, key, value) for key, value in row.items()} for row in fetch(connection, query)]
+
+
+def _shown(row: Row, key: str, value: Any) -> Any:
+    if key in ("setting", "value", "reset_val") and isinstance(value, str) and row.get("name"):
+        return secrets.of_setting(row["name"], value)
+    return [secrets.of_option(option) for option in value] if key == "options" and value else value
 
 
 def _settings(rows: Sequence[Row], overrides: Sequence[Row], files: Sequence[Row] | str, major: int) -> dict[str, Held]:

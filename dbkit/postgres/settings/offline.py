@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from dbkit import secrets
 from dbkit.errors import UsageError
 from dbkit.model import Finding, Json, Report, TargetInfo
 from dbkit.policy import Policy
@@ -90,9 +91,8 @@ def scene_of(
     for setting in (mended[-1] if mended else conf).effective.values():
         parameter = setting.parameter
         if parameter is not None and setting.value is not None:
-            held[parameter.name.lower()] = Held(
-                parameter, setting.value, "configuration file", setting.file, setting.line
-            )
+            shown = secrets.of_setting(parameter.name, setting.value)
+            held[parameter.name.lower()] = Held(parameter, shown, "configuration file", setting.file, setting.line)
     access, unread = _access(hba, file, major, held)
     lines: Sequence[Row] | str = [rule.row() for rule in access.rules] if access else unread
     maps = _maps(file, hba, major, held)
@@ -148,12 +148,8 @@ def ident_data(ident: IdentFile) -> dict[str, Json]:
 
 def hba_data(hba: HbaFile) -> dict[str, Json]:
     """The pg_hba.conf of the file, line by line with the names of pg_hba_file_rules."""
-    return {
-        "path": hba.path,
-        "version": str(hba.major),
-        "loads": hba.loads,
-        "rules": [{**rule.row(), "options": list(rule.options)} for rule in hba.rules],
-    }
+    rules: list[Json] = [{**r.row(), "options": [secrets.of_option(option) for option in r.options]} for r in hba.rules]
+    return {"path": hba.path, "version": str(hba.major), "loads": hba.loads, "rules": rules}
 
 
 def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
@@ -179,17 +175,22 @@ def as_data(scene: Scene, conf: ConfFile) -> dict[str, Json]:
 
 
 def _problem(problem: Problem) -> dict[str, Json]:
-    return {"file": problem.file, "line": problem.line, "name": problem.name, "message": problem.message}
+    return {
+        "file": problem.file,
+        "line": problem.line,
+        "name": problem.name,
+        "message": secrets.redact(problem.message),
+    }
 
 
 def _setting(setting: Setting, occurrences: int) -> dict[str, Json]:
     parameter = setting.parameter
     return {
-        "raw": setting.raw,
-        "value": setting.value,
+        "raw": secrets.of_setting(setting.name, setting.raw),
+        "value": None if setting.value is None else secrets.of_setting(setting.name, setting.value),
         "unit": parameter.unit if parameter else None,
         "file": setting.file,
         "line": setting.line,
         "occurrences": occurrences,
-        "error": setting.error,
+        "error": setting.error and secrets.redact(setting.error),
     }

@@ -67,7 +67,8 @@ def _changed(scene: Scene, held: Held, was: str) -> Verdict:
     return Verdict(
         f"{name} was {written(held.parameter, was) or 'empty'}, is {held.shown or 'empty'} ({where}{waits})",
         name,
-        changes=(Change(name, was),) if held.source != "command line" else (),
+        # A report holds no password: what it hides cannot be written back.
+        changes=(Change(name, was),) if held.source != "command line" and "***" not in was else (),
         location=place(scene, name),
         data={"old": was, "new": held.value, "unit": held.parameter.unit, "source": held.source},
         key=f"{was}->{held.value}",
