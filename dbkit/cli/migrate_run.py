@@ -157,6 +157,12 @@ def rollback(
     version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
+    accept: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept", help="loss: take plain revisions back though that drops rows or values.", metavar="WHAT"
+        ),
+    ] = None,
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -171,7 +177,8 @@ def rollback(
     """Take back one change by one phase, or without a name all that the last deploy did; the time it took is printed.
 
     Before contract nothing has to be copied back: the old columns were right at every moment. After it the old shape
-    is made again and filled where that is possible; where it is not, this refuses and says why.
+    is made again and filled where that is possible; where it is not, this refuses and says why. A plain revision whose
+    downgrade() drops a table with rows, or a column with values, is taken back with --accept loss only.
 
     Examples:
 
@@ -183,7 +190,7 @@ def rollback(
 
     def how() -> Options:
         made = knobs("rollback", max_stall, budget, max_hold, patience, deadline, cancel_blockers)
-        return deploy.Options(made, change)
+        return deploy.Options(made, change, accept=tuple(accept or ()))
 
     fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
     _run("rollback", deploy.rollback, how, fleet, fmt, outputs, fail_on, quiet=quiet)

@@ -92,7 +92,7 @@ def contract(target: Target, environment: Environment, options: Options, progres
 def rollback(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
     """Take back one change, or without a name all that the last deploy did."""
     with _alone(target, waits=False) as (connection, found):
-        moves = rollback_moves.due_back(connection, environment, options.change)
+        moves = rollback_moves.due_back(connection, environment, options.change, options.accept)
         options.knobs.fill = _refill(connection, target, moves, progress)
         return _carry_out("rollback", connection, found, target, environment, moves, options, progress)
 

@@ -30,7 +30,7 @@ def before(connection: Connection, environment: Environment, name: str | None) -
         raise Refused(
             f"the expand of {wanted.id} cannot run yet",
             why=f"revision {_told(first)} comes before it in the chain",
-            hint="contract that change first, or roll it back",
+            hint=first_done(first),
         )
     return [Move(r, UP) for r in pending if r.id not in held and r.id in needed]
 
@@ -49,11 +49,13 @@ def after(
 ) -> list[Move]:
     """The contracts that nothing comes before, each verified and with its gate open."""
     pending = environment.pending(revisions.heads(connection, environment))
-    known = {c.contract: c for c in standing.changes(connection, environment) if c.contract}
+    changes = standing.changes(connection, environment)
+    known = {c.contract: c for c in changes if c.contract}
     wanted = standing.one(connection, environment, name) if name else None
     if wanted is not None:
         if wanted.phase is Phase.CONTRACTED:
             return []
+        _refuse_halved(environment, [wanted])
         needed = environment.ancestors([wanted.contract or wanted.expand])
         pending = tuple(r for r in pending if r.id in needed)
     blocked: set[str] = set()
@@ -70,11 +72,28 @@ def after(
             why=f"revision {_told(first)} comes first in the chain",
             hint="run `dbkit migrate expand`",
         )
+    if not found:
+        _refuse_halved(environment, changes)
     for move in found:
         change = known.get(move.revision.id)
         if change is not None:
             refuse_unready(connection, change, accept=accept, window=window)
     return found
+
+
+def _refuse_halved(environment: Environment, changes: Sequence[Change]) -> None:
+    for change in changes:
+        if change.halved and change.phase is not Phase.NEW:
+            what, hint = halved(environment, change)
+            raise Refused(f"{change.id} cannot be contracted", why=what, hint=hint)
+
+
+def halved(environment: Environment, change: Change) -> tuple[str, str]:
+    """What is wrong with a change whose contract revision is not there, and what to do."""
+    return (
+        f"{environment.directory} does not hold its contract revision",
+        f"bring the file back from version control, or take the change back: `dbkit migrate rollback {change.id}`",
+    )
 
 
 def refuse_unready(connection: Connection, change: Change, *, accept: Sequence[str], window: float) -> None:
@@ -92,6 +111,14 @@ def refuse_unready(connection: Connection, change: Change, *, accept: Sequence[s
         told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
         words = " ".join(dict.fromkeys(f"--accept {b.names[-1]}" for b in blocked[:3]))
         raise Refused(f"the gate of {change.id} is closed", why=told, hint=f"{blocked[0].hint}; or {words}")
+
+
+def first_done(revision: Revision) -> str:
+    """What to do about a contract that stands before something else."""
+    if revision.change is None:
+        return "`dbkit migrate contract` first"
+    name = str(revision.change["id"])
+    return f"`dbkit migrate contract {name}` first, or take that change back: `dbkit migrate rollback {name}`"
 
 
 def _told(revision: Revision) -> str:

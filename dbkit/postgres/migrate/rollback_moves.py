@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from dbkit.errors import Refused
 from dbkit.job import Record
 from dbkit.postgres.connect import Connection
 from dbkit.postgres.jobstore import UNFINISHED, PostgresStore
-from dbkit.postgres.migrate import backup, revisions
+from dbkit.postgres.migrate import backup, revisions, rollback_loss
 from dbkit.postgres.migrate.changes import fitting, standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Move
 from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 
 
-def due_back(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
-    """The way back, newest first. Raises Refused where there is none.
+def due_back(
+    connection: Connection, environment: Environment, name: str | None, accepted: Sequence[str] = ()
+) -> list[Move]:
+    """The way back, newest first. Raises Refused where there is none, or where it would lose what is not `accepted`.
 
     A rollback that was killed or lost its server is ended by the next one, which takes back nothing beyond it: the same
     command run again must not go one phase further because the first run had ended but could not say so.
@@ -43,6 +47,7 @@ def due_back(connection: Connection, environment: Environment, name: str | None)
             )
         if move.revision.id in applied:
             fitting.refuse_lost(connection, move.revision)
+    rollback_loss.refuse(connection, environment, moves, applied, accepted)
     return moves
 
 

@@ -11,6 +11,7 @@ from dbkit.postgres.connect import Connection, connect, fetch, server
 from dbkit.postgres.migrate import gate, revisions
 from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
+from dbkit.postgres.migrate.due import first_done, halved
 from dbkit.postgres.migrate.executor.units import Unit, cut
 from dbkit.postgres.migrate.revisions import UP, Environment, Revision
 from dbkit.settings import Target
@@ -108,15 +109,13 @@ def _standing(
 def _blocks(
     connection: Connection, environment: Environment, change: Change, pending: Sequence[Revision]
 ) -> list[Block]:
+    if change.halved and change.phase is not Phase.NEW:
+        return [Block("no contract revision", *halved(environment, change))]
     own = change.expand if change.phase in (Phase.NEW, Phase.EXPANDING) else change.contract
     below = environment.ancestors([own]) - {own} if own else frozenset[str]()
     ahead = [revision for revision in pending if revision.id in below]
     if change.phase in (Phase.NEW, Phase.EXPANDING):
-        return [
-            Block("an earlier contract", f"revision {r.id}", "contract that change first, or roll it back")
-            for r in ahead
-            if r.phase == "contract"
-        ]
+        return [Block("an earlier contract", f"revision {r.id}", first_done(r)) for r in ahead if r.phase == "contract"]
     if change.phase in (Phase.VERIFIED, Phase.CONTRACTING):
         before = [Block("an earlier revision", f"revision {r.id}", "it comes first in the chain") for r in ahead]
         return [*before, *(Block(b.what, b.who, b.hint) for b in gate.look(connection, change))]

@@ -91,6 +91,8 @@ class Change:
     """What the table is called while a view stands in its place, unquoted; its triggers are there."""
     keys: tuple[tuple[str, ...], ...] = ()
     """Columns of unique keys that contract takes away: `on conflict` must not rest on them any more."""
+    halved: bool = False
+    """It was written with a contract revision, which the folder does not hold."""
 
     @property
     def qualified(self) -> str:

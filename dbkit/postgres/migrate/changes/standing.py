@@ -70,6 +70,7 @@ def _change(
         lost=tuple(map(str, change.get("lost", ()))),
         base=str(change.get("base", "")),
         keys=tuple(words.columns_in(f"row({key})", "keys") for key in change.get("keys", ())),
+        halved=bool(change.get("contract")) and contract is None,
     )
 
 
@@ -85,8 +86,8 @@ def _phase(
         return Phase.EXPANDING
     if expand.id not in applied:
         return Phase.NEW
-    if contract is None:
-        return Phase.CONTRACTED
+    if contract is None and not (expand.change or {}).get("contract"):
+        return Phase.CONTRACTED  # one revision is all it takes
     return Phase.VERIFIED if all(validated(connection, f) for f in fills) else Phase.EXPANDED
 
 

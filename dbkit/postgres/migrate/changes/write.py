@@ -134,6 +134,8 @@ def _expand(design: Design, script: Any) -> str:
         "new": list(design.new),
         "fill": [_fill_data(f) for f in design.fills],
     }
+    if design.contract:
+        change["contract"] = True
     if design.reads_old:
         change["reads_old"] = list(design.reads_old)
     if design.swaps:
