@@ -1,4 +1,4 @@
-"""Would it start, would it reload, what needs a restart, what breaks on an upgrade: verdicts on a whole configuration.
+"""Would it start, what needs a restart: verdicts on a whole configuration.
 
 The failures are those that `postgres -C` and pg_file_settings do not catch and a start does (run on 15 and 18).
 """
@@ -9,10 +9,9 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.checks import shown, split_identifiers
+from dbkit.postgres.conf.checks import split_identifiers
 from dbkit.postgres.conf.reader import ConfFile
-from dbkit.postgres.conf.values import InvalidValue, written
+from dbkit.postgres.conf.values import InvalidValue
 from dbkit.postgres.settings.scene import Scene, Unseen
 
 SEGMENT: Final = 16
@@ -21,30 +20,6 @@ MOST_PROCESSES: Final = 2**18 - 1
 MOST_SOCKET: Final = 107
 """Bytes of a socket's path on Linux."""
 _FOLDER: Final = r'(?:"(?:[^"]|"")*"|[^",\s][^,]*)'
-
-_REPLACED: Final = {
-    "force_parallel_mode": "write debug_parallel_query instead",
-    "promote_trigger_file": "take the line out, and promote with pg_promote() or pg_ctl promote",
-    "vacuum_defer_cleanup_age": "take the line out, and use hot_standby_feedback or replication slots",
-    "stats_temp_directory": "take the line out: statistics are kept in shared memory",
-    "old_snapshot_threshold": "take the line out; idle_in_transaction_session_timeout ends old snapshots",
-    "db_user_namespace": "take the line out: there is nothing like it any more",
-    "trace_recovery_messages": "take the line out: there is nothing like it any more",
-    "lc_collate": "take the line out: each database has its own",
-    "lc_ctype": "take the line out: each database has its own",
-}
-"""What to do about a name that went away (release notes of 15 to 18)."""
-_BACKPATCHED: Final = frozenset({"composite_type_mismatch", "extension_destdir"})
-"""Of some minor versions or packages only: what a newer major version makes of them is not known."""
-_DEFAULTS: Final = {
-    "hash_mem_multiplier": "a hash may take that many times work_mem",
-    "log_checkpoints": "every checkpoint is logged",
-    "log_autovacuum_min_duration": "long runs of autovacuum are logged",
-    "vacuum_buffer_usage_limit": "VACUUM takes more of shared_buffers, and is faster",
-    "effective_io_concurrency": "bitmap scans and others read ahead, by asynchronous I/O",
-    "maintenance_io_concurrency": "VACUUM and others read ahead, by asynchronous I/O",
-}
-"""Defaults that a new major version changed, and what that does (release notes of 15, 17 and 18)."""
 
 
 def failures(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -152,55 +127,6 @@ def _tls(scene: Scene) -> Iterator[tuple[str, str]]:
     least, most = scene.text("ssl_min_protocol_version"), scene.text("ssl_max_protocol_version")
     if scene.on("ssl") and most and least > most:
         yield "ssl_max_protocol_version", f"ssl_min_protocol_version ({least}) is higher than its maximum ({most})"
-
-
-def upgrade(scene: Scene, to: int) -> Iterator[tuple[str, str]]:
-    """What of the settings in force, or in the file, the newer version refuses."""
-    if to <= scene.major:
-        return
-    for name, raw in _given(scene):
-        parameter = parameters.find(name, to)
-        if parameter is None and name.lower() in _BACKPATCHED:
-            continue
-        if parameter is None:
-            instead = _REPLACED.get(name.lower(), "take the line out")
-            yield name, f"PostgreSQL {to} has no {name} and does not start with it: {instead}"
-            continue
-        try:
-            shown(parameter, raw, to)
-        except InvalidValue as error:
-            yield name, f"PostgreSQL {to} refuses {name} = {raw} and does not start: {error}"
-
-
-def upgrade_changes(scene: Scene, to: int) -> Iterator[tuple[str, str, bool]]:
-    """What changes with the newer version where nothing is set: the name, a sentence, and whether it costs memory."""
-    if to <= scene.major:
-        return
-    old, new = parameters.load(scene.major), parameters.load(to)
-    for name, effect in _DEFAULTS.items():
-        held = scene.held.get(name)
-        if held is None or held.source != "default" or old[name].boot == new[name].boot:
-            continue
-        was, will = written(old[name], old[name].boot or ""), written(new[name], new[name].boot or "")
-        yield name, f"{name} is not set: its default goes from {was} to {will}: {effect}", name == "hash_mem_multiplier"
-    workers, slots = scene.held.get("autovacuum_max_workers"), new.get("autovacuum_worker_slots")
-    known = scene.held.get("autovacuum_worker_slots")
-    if workers is None or slots is None or known is not None or float(workers.value) <= float(slots.boot or 0):
-        return
-    cut = f"autovacuum_max_workers = {workers.value} gives only {slots.boot} workers in PostgreSQL {to}"
-    yield "autovacuum_max_workers", f"{cut}: set autovacuum_worker_slots = {workers.value} there as well", True
-
-
-def _given(scene: Scene) -> Iterator[tuple[str, str]]:
-    """Names and values somebody wrote, custom names left out."""
-    if scene.conf is not None:
-        for setting in scene.conf.effective.values():
-            if not setting.custom and setting.error is None:
-                yield setting.name, setting.raw
-        return
-    for held in scene.held.values():
-        if held.source in ("configuration file", "command line") and held.parameter.context != "internal":
-            yield held.parameter.name, held.value
 
 
 def restart_names(conf: ConfFile) -> list[str]:

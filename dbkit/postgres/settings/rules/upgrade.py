@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dbkit.model import Severity
-from dbkit.postgres.settings import start
+from dbkit.postgres.settings import upgrade
 from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, setting_rule
 from dbkit.postgres.settings.rules.files import where
 from dbkit.postgres.settings.scene import Scene, Unseen
@@ -41,7 +41,7 @@ def upgrade_breaks(scene: Scene) -> Verdicts:
     """
     if scene.upgrade_to is None:
         raise Unseen(ASK)
-    for name, message in start.upgrade(scene, scene.upgrade_to):
+    for name, message in upgrade.breaks(scene, scene.upgrade_to):
         yield Verdict(message, name, location=where(scene, name), key=name)
 
 
@@ -71,15 +71,18 @@ def upgrade_changes(scene: Scene) -> Verdicts:
 
     Fix: set what should stay as it is before the upgrade, or know that it changes.
 
-    Not reported when: no --upgrade-to is given, or the file sets the name. A warning where it takes more memory, or
-    where autovacuum workers are cut to the slots there are.
+    Not reported when: no --upgrade-to is given, or the file sets the name. A warning where it takes more memory, where
+    autovacuum workers are cut to the slots there are, and where what is written means something else: names that become
+    expressions in pg_hba.conf and pg_ident.conf (16), MD5 passwords and missing checksums (18).
 
     See: the release notes of 15 (hash_mem_multiplier, log_checkpoints, log_autovacuum_min_duration), 17
-    (vacuum_buffer_usage_limit) and 18 (effective_io_concurrency, maintenance_io_concurrency, autovacuum_worker_slots).
+    (vacuum_buffer_usage_limit) and 18 (effective_io_concurrency, maintenance_io_concurrency, autovacuum_worker_slots,
+    MD5, checksums), and of 16 (expressions in pg_hba.conf and pg_ident.conf).
     """
     if scene.upgrade_to is None:
         raise Unseen(ASK)
-    for name, message, costs in start.upgrade_changes(scene, scene.upgrade_to):
+    to = scene.upgrade_to
+    for name, message, costs in (*upgrade.changes(scene, to), *upgrade.meanings(scene, to)):
         yield Verdict(message, name, severity=Severity.WARN if costs else None, location=where(scene, name), key=name)
 
 
