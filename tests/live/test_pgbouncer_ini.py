@@ -154,6 +154,7 @@ LISTS = [
     b'"a" "' + b"p" * 2047 + b'"\n"b" "x"', b'"a" "' + b"p" * 2048 + b'"\n"b" "x"', b'"' + b"n" * 127 + b'" "x"',
     b'"' + b"n" * 128 + b'" "x"\n"b" "y"', b'"a" "x', b'"a" x\n"b" "y"', b'\r\n"a" "x"\r\n"b" ""\r\n',
     b'"a" "x"\0\n"b" "y"', b'"a\nc" "x"\n"d" "y"', b'"a" "x""y"\n"b" "z"', b'"e""" "x"\n"f" "y"', b'\xef\xbb\xbf"a" "x"',
+    b'"a" "x""', b'"a" "x" ""\n"b" " ""\n"c" "y"', b'"a"" "x"\n"b" "y"',
 ]  # fmt: skip
 
 
@@ -165,6 +166,41 @@ def test_auth_file_is_read_as_the_daemon_reads_it(daemon):
         held = userlist.read(text, version=parameters.version(daemon.version))
         assert {u.name for u in held.users} == set(seen.users) - {"pgbouncer"}, rest
         assert (held.broken_line is not None) == bool(seen.errors), rest
+
+
+_quoted = st.one_of(
+    st.sampled_from(
+        ['"a"', '"b"', '""', '"c"', '"d e"', '"f""g"', '"', '"h', "'i'", "j", '"\u00e9"', '"k;l"', '"m\tn"']
+    ),
+    st.integers(120, 140).map(lambda n: f'"{"n" * n}"'),
+    st.integers(2040, 2055).map(lambda n: f'"{"p" * n}"'),
+    st.text(st.characters(codec="utf-8", exclude_characters='\0"'), max_size=5).map(lambda t: f'"{t}"'),
+)
+_user_lines = st.tuples(
+    st.sampled_from(["", "", " ", "\t", ";", "#", "x"]),
+    _quoted,
+    st.sampled_from([" ", " ", "\t", "", "  x ", ", ", "\n"]),
+    _quoted,
+    st.sampled_from(["", "", " ", ' ""', " ; c", " junk", "\r", '"']),
+).map("".join)
+USERLISTS = st.tuples(
+    st.lists(st.one_of(_user_lines, _user_lines, st.sampled_from(["", " ", "; c", "#"])), max_size=4),
+    st.sampled_from(["\n", "\n", "\r\n", "\n\n"]),
+).map(lambda part: part[1].join(part[0]).encode())
+
+
+@settings(
+    max_examples=int(os.environ.get("DBKIT_TEST_EXAMPLES", "25")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(USERLISTS)
+def test_a_random_auth_file_is_read_as_the_daemon_reads_it(daemon, rest):
+    text = b'"boss" "x"\n' + rest
+    seen = daemon.look(b"[pgbouncer]" + ENVIRONMENT.replace(b"= any", b"= trust\nauth_file = users"), {"users": text})
+    held = userlist.read(text, version=parameters.version(daemon.version))
+    assert {u.name for u in held.users} == set(seen.users) - {"pgbouncer"}, seen.log
+    assert (held.broken_line is not None) == bool(seen.errors), seen.log
 
 
 @pytest.mark.parametrize("text", [b"", b"[databases]\na = host=x\n", b"[pgbouncer", b"[pgbouncer]\nx"])

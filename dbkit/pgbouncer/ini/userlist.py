@@ -14,7 +14,8 @@ from dbkit.errors import UsageError
 from dbkit.pgbouncer.ini.parameters import Version
 
 _SPACE: Final = re.compile(rb"[ \t\n\v\f\r]*")
-_QUOTED: Final = re.compile(rb'"((?:[^"]|"")*)"')
+# Never given back: a doubled quote is one that is meant, even where the text then has no end.
+_QUOTED: Final = re.compile(rb'"((?:[^"]|"")*+)"')
 _MD5: Final = re.compile(r"md5[0-9a-f]{32}")
 MAX_NAME: Final = 128
 MAX_SECRET: Final = 2048
