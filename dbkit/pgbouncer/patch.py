@@ -115,7 +115,8 @@ def _text(texts: dict[str, _Text], name: str) -> _Text:
             raw = Path(name).read_bytes()
         except OSError as error:
             raise UsageError(f"cannot read {name}", why=error.strerror) from None
-        texts[name] = _Text(raw.decode("utf-8", "surrogateescape").splitlines(keepends=True) or [""])
+        # At line feeds only, as the daemon and `patch` count: splitlines() also splits at form feeds and the like.
+        texts[name] = _Text(re.findall(r"[^\n]*\n|[^\n]+", raw.decode("utf-8", "surrogateescape")) or [""])
     return texts[name]
 
 

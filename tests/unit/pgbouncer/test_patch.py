@@ -87,6 +87,7 @@ _lines = st.sampled_from(
         "",
         "min_pool_size = 1",
         "  # d",
+        "; e\x0cf\x0bg\x85h\u2028i\rj\x1ck",
     ]
 )
 
@@ -98,6 +99,7 @@ def test_any_file_that_loads_still_loads_and_says_what_was_wished(lines, end, fi
         text = end.join(lines) + (end if final else "")
         path = Path(folder) / "pgbouncer.ini"
         path.write_bytes(text.encode())
+        held = text.encode()
         before = read_file(path, V)
         if not before.loads:
             return
@@ -107,3 +109,5 @@ def test_any_file_that_loads_still_loads_and_says_what_was_wished(lines, end, fi
         assert after.value("reserve_pool_size") == "5"
         assert after.value("min_pool_size") == before.value("min_pool_size")
         assert [d.name for d in after.databases] == [d.name for d in before.databases]
+        kept = [line for line in held.split(b"\n") if line.lstrip().startswith((b";", b"#"))]
+        assert [line for line in path.read_bytes().split(b"\n") if line.lstrip().startswith((b";", b"#"))] == kept
