@@ -108,10 +108,6 @@ class IniFile:
         """The value in force of an integer key; 0 for a key that this version does not have."""
         return int(self.value(name) or 0)
 
-    def duration(self, name: str) -> float:
-        """The value in force of a time, in seconds; 0 for a key that this version does not have."""
-        return float(self.value(name) or 0)
-
     def shown(self, database: Database) -> dict[str, str]:
         """What SHOW DATABASES would print of an entry, the global values filled in where the entry gives none."""
 

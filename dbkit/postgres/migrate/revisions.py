@@ -157,14 +157,6 @@ class Environment:
         schema, _, name = self.version_table.rpartition(".")
         return {"as_sql": True, "version_table": name, "version_table_schema": schema or None}
 
-    def heads_after(self, heads: Sequence[str], revision: Revision, direction: str) -> tuple[str, ...]:
-        """The heads that the version table has once this step is done."""
-        if direction == UP:
-            return (*[h for h in heads if h not in revision.script._versioned_down_revisions], revision.id)  # noqa: SLF001
-        applied = self.ancestors(heads) - {revision.id}
-        below = {a for r in self.revisions if r.id in applied for a in r.after}
-        return tuple(sorted(applied - below))
-
     def pending(self, heads: Iterable[str]) -> tuple[Revision, ...]:
         """What is not applied yet, in the order it has to run."""
         applied = self.ancestors(heads)

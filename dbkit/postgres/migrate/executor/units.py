@@ -22,8 +22,6 @@ from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
 from dbkit.postgres.migrate.source import Part
 
-FILL: Final = "-- dbkit: fill"
-"""First line of a statement that fills rows: dbkit does its work in batches instead of sending it."""
 _OWN_SETTINGS: Final = frozenset(
     {
         "lock_timeout",

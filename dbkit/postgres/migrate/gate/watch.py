@@ -24,7 +24,6 @@ from dbkit.postgres.migrate.gate.shape import Shape
 from dbkit.postgres.migrate.gate.uses import uses
 from dbkit.secrets import redact
 
-HIDDEN: Final = "<insufficient privilege>"
 LONGEST: Final = 200
 
 
