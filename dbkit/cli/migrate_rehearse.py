@@ -191,7 +191,7 @@ def rehearse(
     schema_sql = source.read_text(schema, str(schema)) if schema else ""
     queries = _queries(app_sql, app_sql_new)
     queries()  # what cannot be read is said before a server is started
-    scripts = source.with_names(migrations.read(paths, stdin_name))
+    scripts = [s for s in source.with_names(migrations.read(paths, stdin_name)) if not s.remark]
     choice = _choice(scripts, paths, pending, deployed, diff_base, with_schema=schema is not None)
     if not choice.pending:
         note("nothing is pending: no server was started", quiet=quiet)

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -21,11 +22,31 @@ _MOST: Final = 300
 """Modules looked at: a project's models, not its whole tree."""
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A convention in the source: its entries, none where they are not plain texts, and where it stands."""
+
+    names: Mapping[str, str]
+    file: Path
+    line: int
+
+
 def convention(environment: Path) -> Mapping[str, str] | None:
     """The convention of `environment/env.py`, or None when there is none, or more than one that differ."""
+    return settled(conventions(environment))
+
+
+def settled(found: Sequence[Written]) -> Mapping[str, str] | None:
+    """The names of the one convention that can be read; None when there is none, or more than one that differ."""
+    held = [c.names for c in found if c.names]
+    return held[0] if held and all(names == held[0] for names in held) else None
+
+
+def conventions(environment: Path) -> list[Written]:
+    """Every naming convention that env.py and the project's modules behind it give to a MetaData."""
     start = environment / "env.py"
     roots = [r for up in (environment, *environment.resolve().parents[:3]) for r in (up, up / "src") if r.is_dir()]
-    found: list[dict[str, str]] = []
+    found: list[Written] = []
     seen: set[Path] = set()
     pending = [start]
     while pending and len(seen) < _MOST:
@@ -38,7 +59,7 @@ def convention(environment: Path) -> Mapping[str, str] | None:
             continue
         found += _conventions(tree, file, roots)
         pending += _imported(tree, file, roots)
-    return found[0] if found and all(f == found[0] for f in found) else None
+    return found
 
 
 def _parsed(file: Path) -> ast.Module | None:
@@ -48,7 +69,7 @@ def _parsed(file: Path) -> ast.Module | None:
         return None
 
 
-def _conventions(tree: ast.Module, file: Path, roots: list[Path]) -> Iterator[dict[str, str]]:
+def _conventions(tree: ast.Module, file: Path, roots: list[Path]) -> Iterator[Written]:
     for node in ast.walk(tree):
         value: ast.expr | None = None
         if isinstance(node, ast.Call):
@@ -56,11 +77,12 @@ def _conventions(tree: ast.Module, file: Path, roots: list[Path]) -> Iterator[di
         elif isinstance(node, ast.Assign):
             named = any(isinstance(t, ast.Attribute) and t.attr == "naming_convention" for t in node.targets)
             value = node.value if named else None
+        if value is None or (isinstance(value, ast.Constant) and value.value is None):
+            continue
+        line = value.lineno
         if isinstance(value, ast.Name):
             value = _value(tree, value.id) or _elsewhere(tree, value.id, file, roots)
-        made = _texts(value)
-        if made:
-            yield made
+        yield Written(_texts(value), file, line)
 
 
 def _value(tree: ast.Module, name: str) -> ast.expr | None:

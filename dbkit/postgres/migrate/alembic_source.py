@@ -11,6 +11,7 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import re
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
@@ -20,7 +21,7 @@ from types import FunctionType
 from typing import Any, Final, cast
 
 from dbkit.errors import UsageError
-from dbkit.postgres.migrate.alembic_names import convention
+from dbkit.postgres.migrate.alembic_names import Written, conventions, settled
 from dbkit.postgres.migrate.alembic_places import directory, importable
 from dbkit.postgres.migrate.seclusion import Outside, seclude
 from dbkit.postgres.migrate.source import Part, Script
@@ -70,7 +71,8 @@ def read(path: Path) -> list[Script]:
             raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
         except (Exception, SystemExit) as error:
             raise not_imported(path, error, locations) from None
-        naming = convention(folder)
+        written = conventions(folder)
+        naming = settled(written)
         rendered = [_render(r, naming) for r in reversed(revisions)]
     if only is not None:
         # The ones before give the schema; the ones after are not read at all.
@@ -80,7 +82,26 @@ def read(path: Path) -> list[Script]:
             script.history = True
     if not rendered:
         raise _nothing(path)
-    return rendered
+    return rendered + ([] if naming else _names_not_known(written, rendered))
+
+
+_UNNAMED: Final = re.compile(r"(?:\bADD|[,(])\s*(?:UNIQUE|CHECK|FOREIGN KEY|PRIMARY KEY|EXCLUDE)\b")
+"""A constraint without a name, as Alembic writes it."""
+
+
+def _names_not_known(written: list[Written], revisions: list[Script]) -> list[Script]:
+    """What is said, once and where the convention stands, when revisions leave names to one that cannot be read."""
+    lacking = sum(1 for s in revisions if not s.history and _UNNAMED.search(s.text))
+    if not written or not lacking:
+        return []
+    place = next((c for c in written if not c.names or c.names != written[0].names), written[0])
+    who = "1 revision leaves" if lacking == 1 else f"{lacking} revisions leave"
+    why = (
+        f"it is made by code, or others differ from it: names that {who} to it are not known, and a later"
+        " change by such a name is not tied to what it changes"
+    )
+    said = (place.line, "the naming convention", why)
+    return [Script(str(place.file), "", kind="alembic", path=place.file, left_out=(said,), remark=True)]
 
 
 def not_imported(path: Path, error: BaseException, locations: Iterable[str | Path]) -> UsageError:

@@ -321,7 +321,7 @@ def _extra(scripts: Sequence[Script], walk: Walk, options: Options) -> dict[str,
                 "statements": len(walk.ranges.get(s.file, ())),
             }
             for s in scripts
-            if not s.history
+            if not s.history and not s.remark
         ],
         "pg_version": _version_words(options.version),
     }

@@ -56,6 +56,8 @@ class Script:
     """psql's commands that run SQL from elsewhere: line, command, and why it is not judged."""
     history: bool = field(default=False)
     """Read for the schema only, not judged."""
+    remark: bool = field(default=False)
+    """No migration, but what is to be said of them all."""
 
 
 _NUMBERS: Final = re.compile(r"(\d+)")

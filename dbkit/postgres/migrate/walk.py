@@ -91,8 +91,8 @@ class Walk:
             self.coverage.not_analysed += 1
             self._run(ctx, SyntaxProblem(plain(error), error.line, error.why or ""))
         for line, command, why in script.left_out:
-            self.coverage.statements += 1
-            self.coverage.not_analysed += 1
+            self.coverage.statements += int(not script.remark)
+            self.coverage.not_analysed += int(not script.remark)
             ctx.line = line
             self._run(ctx, a.Unread(command, why))
         may_roll_back = "rollback" in script.text.lower()

@@ -237,3 +237,30 @@ def test_names_follow_a_convention_that_the_source_shows(tmp_path, files, given)
     deployed = "\n".join(p.sql for p in revisions.find(place)["d2"].parts("upgrade"))
     assert [name in text for name in NAMES_GIVEN] == [given, given, given, True]  # SQLAlchemy names indexes by itself
     assert deployed == text
+
+
+@pytest.mark.parametrize(
+    ("env", "revision", "line"),
+    [
+        ("\nt = MetaData(naming_convention=given())", NAMED, 2),
+        ("x = {'uq': 'a_' + 'b'}\n\nt = MetaData(naming_convention=x)", NAMED, 3),
+        ("t = MetaData(naming_convention={'uq': '%(own)s', 'own': f})", NAMED, 1),
+        (MODELS + "other = MetaData(naming_convention={'uq': 'u_%(table_name)s'})", NAMED, 9),
+        (MODELS, NAMED, None),
+        ("t = MetaData(naming_convention=None)", NAMED, None),
+        ("t = MetaData()", NAMED, None),
+        (
+            "t = MetaData(naming_convention=given())",
+            NAMED.replace('sa.Column("id", sa.Integer, primary_key=True), ', ""),
+            None,
+        ),
+    ],
+)
+def test_names_that_are_not_known_are_said_where_the_convention_stands(tmp_path, env, revision, line):
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "env.py").write_text(env)
+    (tmp_path / "versions" / "c1.py").write_text(revision)
+    report = lint.lint(alembic_source.read(tmp_path))
+    said = [f for f in report.active if f.rule == "migrate.not-analysed"]
+    assert [(Path(f.location.file).name, f.location.line) for f in said] == ([("env.py", line)] if line else [])
+    assert all("1 revision leaves" in f.message for f in said)
