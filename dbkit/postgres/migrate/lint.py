@@ -179,7 +179,7 @@ def _findings(walk: Walk, scripts: Sequence[Script], options: Options, judged: s
         for directive in directives.get(found.file, ()):
             if found.line is None or not directive.covers(found.line):
                 continue
-            if directive.until is not None and directive.until < options.today:
+            if directive.over(options.today):
                 continue
             if suppress.matches(directive, found.rule.id, known):
                 directive.used = True

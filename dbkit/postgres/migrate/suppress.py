@@ -50,6 +50,10 @@ class Directive:
     last: int = 0
     """Lines of the statement it belongs to."""
 
+    def over(self, today: date) -> bool:
+        """Whether it has ended, or its end cannot be read: a slip of the pen must not silence for ever."""
+        return bool(self.bad_date) or (self.until is not None and self.until < today)
+
     def covers(self, line: int) -> bool:
         """Whether a finding on that line is meant."""
         return self.whole_file or self.first <= line <= self.last
@@ -64,6 +68,8 @@ def find(text: str) -> list[Directive]:
     for match in _COMMENT.finditer(text):
         line = text.count("\n", 0, match.start()) + 1
         begin = text.rfind("\n", 0, match.start()) + 1
+        if text.count("'", begin, match.start()) % 2:
+            continue  # in a string
         directive = _directive(match, line)
         directive.own_line = not text[begin : match.start()].strip()
         if match["pgls"] and (match["pgls_verb"] or "").lower() == "-start":
@@ -82,7 +88,7 @@ def _close(started: list[Directive], end: Directive) -> None:
 
 
 def _directive(match: re.Match[str], line: int) -> Directive:
-    rest = match["rest"].replace("*/", "").strip()
+    rest = match["rest"].partition("*/")[0].strip()
     if match["dbkit"]:
         reason = _REASON.search(rest)
         until = _UNTIL.search(rest)
@@ -193,7 +199,7 @@ def complaints(
             continue
         unknown = [n for n in d.names if ("dbkit", n.lower()) not in known and n != "migrate"]
         if d.bad_date:
-            yield d.line, f"until={d.bad_date} is not a date such as 2027-01-01"
+            yield d.line, f"until={d.bad_date} is not a date such as 2027-01-01, so nothing is silenced"
         elif d.until is not None and d.until < today:
             yield d.line, f"this suppression ended on {d.until}"
         elif not d.names:

@@ -60,6 +60,7 @@ def test_a_comment_silences_its_statement_and_no_other(text):
         ("-- dbkit: ignore index-not-concurrent reason='x y z'\nselect 1;", "nothing here"),
         (f"-- dbkit: ignore index-not-concurrent reason='x y z' until=2026-01-01\n{INDEX}", "ended on 2026-01-01"),
         (f"-- dbkit: ignore index-not-concurrent reason='x y z' until=soon\n{INDEX}", "is not a date"),
+        (f"-- dbkit: ignore index-not-concurrent reason='x y z' until=2027-13-01\n{INDEX}", "nothing is silenced"),
         (f"-- dbkit: ignore index-not-concurent reason='x y z'\n{INDEX}", "no rule is called"),
         (f"-- dbkit: ignore reason='x y z'\n{INDEX}", "names no rule"),
         (f"-- dbkit: ignore index-not-concurrent\n{INDEX}", "gives no reason"),
@@ -72,9 +73,16 @@ def test_a_bad_comment_is_a_finding(text, words):
     assert found[0].location.line == 1
 
 
-def test_an_ended_one_silences_nothing():
-    text = f"-- dbkit: ignore index-not-concurrent reason='x y z' until=2026-01-01\n{INDEX}"
+@pytest.mark.parametrize("end", ["2026-01-01", "soon", "2027-13-01"])
+def test_an_ended_one_silences_nothing(end):
+    text = f"-- dbkit: ignore index-not-concurrent reason='x y z' until={end}\n{INDEX}"
     assert "index-not-concurrent" in hazards(text, today=TODAY)
+
+
+def test_a_comment_ends_where_it_is_closed_and_a_string_is_none():
+    assert rules("drop table t /* dbkit: ignore drop-table reason='x y z' */;") == {"no-lock-timeout"}
+    held = rules("select '-- dbkit: ignore drop-table reason=\"x y z\"';\ndrop table t;")
+    assert held == {"drop-table", "no-lock-timeout"}
 
 
 def test_other_tools_comments_for_other_rules_do_not():
