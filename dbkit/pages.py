@@ -136,6 +136,8 @@ How it runs
   Alembic           a revision that asks for a connection (op.get_bind(), an inspector, a Session) gets one of the
                     throw-away server, each statement watched; a loop is one statement that ran often. env.py never
                     runs. A connection of its own, and a program it starts, are refused: they could reach production
+  what is lacking   roles that are only named are made. An extension that is not installed here is passed over with a
+                    note, and what fails for want of it is migrate.not-rehearsed, no verdict
   locks             read inside the transaction after each statement, and every millisecond from a second session.
                     A CONCURRENTLY form is held back by short locks of ours until its own are seen; that time is not
                     counted. ACCESS SHARE, and what nobody else can see yet, are left out

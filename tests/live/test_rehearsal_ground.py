@@ -7,7 +7,10 @@ from dbkit.ephemeral import postgres_databases
 from dbkit.ephemeral.postgres import ADDRESS
 from dbkit.errors import UsageError
 from dbkit.postgres.migrate.rehearse import ground as grounds
+from dbkit.postgres.migrate.rehearse import rehearsal
+from dbkit.postgres.migrate.rehearse.choose import Choice
 from dbkit.postgres.migrate.source import make
+from dbkit.postgres.migrate.stats import Stats, TableSize
 
 
 @pytest.fixture
@@ -59,9 +62,58 @@ def test_a_dump_of_a_newer_server_loads(on):
     ("dump", "words"),
     [
         ("create table t (a no_such_type);", "schema.sql:1: the schema cannot be built"),
-        ("create table t (a int);\ncreate extension no_such_extension;", "schema.sql:2"),
+        ("create table t (a int);\ncreate extension no_such;\ncreate table u (a geometry);", "schema.sql:3"),
     ],
 )  # fmt: skip
 def test_a_schema_that_cannot_be_built_names_its_line(on, dump, words):
     with grounds.prepare(18) as ground, pytest.raises(UsageError, match=words):
         grounds.build(ground, ground.database(), dump, "schema.sql", [], None)
+
+
+LACKING = [
+    # Roles that are only named are made; those a script makes can be made by every run of it.
+    (
+        "",
+        "create role r_made; grant r_named to r_made; grant select on t to r_other; set role r_third; reset role",
+        [],
+        "",
+    ),
+    # What the history lacks is told and passed over.
+    ("create extension no_such;", "alter table t add b int", [""], ""),
+    ("comment on table t is 'x'", "create extension no_such", ["extension no_such is not installed"], ""),
+    (
+        "create extension no_such",
+        "alter table t add g geometry",
+        ['type "geometry" does not exist: extension no_such is not'],
+        'type "geometry" does not exist',
+    ),
+    ("", "alter table t set tablespace no_such", ["lacks it: tablespace"], 'tablespace "no_such" does not exist'),
+    ("", "create database no_such", ["about the whole server"], ""),
+    ("", "alter system set work_mem = '1GB'", ["about the whole server"], ""),
+    # Without an extension in play a type that is not there is the migration's own mistake.
+    ("", "alter table t add g geometry", [""], 'type "geometry" does not exist'),
+    ("", "begin; create database no_such; commit", [""], "cannot run inside a transaction block"),
+]
+
+
+@pytest.mark.parametrize(("history", "pending", "unrehearsed", "error"), LACKING)
+def test_what_the_server_lacks_is_no_verdict(on, history, pending, unrehearsed, error):
+    choice = Choice((make("1.sql", f"create table t (a int);{history}"),), (make("2.sql", pending),))
+    stats = Stats({("public", "t"): TableSize(1 << 20, 4000)})
+    (outcome,) = rehearsal.rehearse(choice, rehearsal.Options(majors=(18,), stats=stats, rows=40))
+    seen = outcome.seen[-1]
+    assert error in seen.error
+    assert bool(seen.error) is bool(error)
+    for words in unrehearsed:
+        assert words in seen.unrehearsed
+        assert bool(words) is bool(seen.unrehearsed)
+    if "r_made" in pending:
+        with psycopg.connect(on.dsn) as connection:
+            assert not connection.execute("select from pg_roles where rolname like 'r\\_%'").fetchall()
+
+
+def test_a_dump_with_an_extension_that_is_not_here_loads(on):
+    dump = "create extension no_such; comment on extension no_such is 'x'; create table t (a int);"
+    with grounds.prepare(18) as ground:
+        grounds.build(ground, ground.database(), dump, "schema.sql", [], None)
+        assert ground.lacks == ["extension no_such is not installed where the throw-away server runs"]

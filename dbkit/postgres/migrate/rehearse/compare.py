@@ -49,7 +49,7 @@ def compare(found: Sequence[tuple[Found, Finding]], outcome: Outcome, shown: fro
             named.setdefault(position, []).append(finding)
             if _borne_out(finding, one, seen):
                 finding = replace(finding, evidence=Evidence.OBSERVED)
-            elif not seen.error and finding.suppression is None:
+            elif not seen.error and not seen.unrehearsed and finding.suppression is None:
                 message = _denied(finding, one, seen, empty)
                 if message:
                     disagreements.append(Disagreement(message, position, finding.object, finding.rule))

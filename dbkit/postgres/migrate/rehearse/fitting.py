@@ -44,7 +44,9 @@ class Fitter:
 
     def fit(self) -> Fit:
         """The best expressions found; wishes are met where that takes nothing from the real checks."""
-        wished = self._fit([*self.shape.checks, *self.shape.wishes]) if self.shape.wishes else None
+        # A wish may be about a column that is only going to be added.
+        wishes = [wish for wish in self.shape.wishes if _reads(wish, self.shape.columns)]
+        wished = self._fit([*self.shape.checks, *wishes]) if wishes else None
         if wished is not None and wished.share > 0.5:
             return wished
         return self._fit(self.shape.checks)

@@ -6,7 +6,7 @@ import os
 import re
 import secrets
 import zlib
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Final, LiteralString, cast
@@ -18,6 +18,7 @@ from dbkit.ephemeral import postgres_databases as databases
 from dbkit.ephemeral.postgres import ADDRESS, PostgresServer, start_postgres
 from dbkit.errors import UsageError
 from dbkit.postgres import ddl
+from dbkit.postgres.migrate.rehearse import lacking
 from dbkit.postgres.migrate.rehearse.observed import Observation
 from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.source import Script, blank
@@ -25,6 +26,7 @@ from dbkit.postgres.migrate.source import Script, blank
 PREFIX: Final = "dbkit_rehearsal_"
 # autovacuum would hold locks of its own and count as somebody in the way.
 _SETTINGS: Final = {"autovacuum": "off", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
+_INSTALL: Final = "install it where the throw-away server runs, or give a server that has it: DBKIT_TEST_POSTGRES_DSN"
 _ROLE: Final = re.compile(r'role "(.+)" does not exist')
 _HARMLESS: Final = (
     errors.DuplicateSchema,  # a dump creates schema public
@@ -42,6 +44,8 @@ class Ground:
     _databases: list[str] = field(default_factory=list[str])
     roles: list[str] = field(default_factory=list[str])
     notes: list[str] = field(default_factory=list[str])
+    lacks: list[str] = field(default_factory=list[str])
+    """Why some statements of the schema were passed over."""
 
     def database(self, source: str = "template0") -> str:
         """A new database, a copy of another; its name."""
@@ -51,6 +55,25 @@ class Ground:
         databases.create(self.server, name, source=source)
         self._databases.append(name)
         return name
+
+    def provide(self, roles: Iterable[str]) -> None:
+        """Make roles that the scripts only name: other migrations, or a person, made them in production."""
+        for role in roles:
+            with suppress(errors.DuplicateObject):
+                self.keeper.execute(sql.SQL("create role {} nologin").format(sql.Identifier(role)))
+                self.roles.append(role)
+
+    def expect(self, roles: Sequence[str]) -> None:
+        """Roles that a script is going to make: dropped in the end, unless they are there already."""
+        rows = self.keeper.execute("select rolname from pg_roles where rolname = any(%s)", [list(roles)]).fetchall()
+        there = {name for (name,) in rows}
+        self.roles += [role for role in roles if role not in there]
+
+    def forget(self, roles: Iterable[str]) -> None:
+        """Drop roles that a run has made: the next one makes them again. Its database is gone already."""
+        for role in roles:
+            with suppress(psycopg.Error):
+                self.keeper.execute(sql.SQL("drop role if exists {}").format(sql.Identifier(role)))
 
     def dsn(self, name: str) -> str:
         """The address of a database; it carries the password."""
@@ -120,21 +143,30 @@ def build(
         runner.run(history)
     except psycopg.Error as error:
         raise UsageError("the history cannot be run", why=str(error).strip()) from None
+    seen = runner.ledger.seen
     ground.notes += runner.notes
+    ground.lacks += [o.unrehearsed for o in seen if o.unrehearsed and not o.error]
     if runner.stop is not None:
+        lacks = seen[-1].unrehearsed
         raise UsageError(
             f"{runner.stop.file}:{runner.stop.line}: the history fails on an empty PostgreSQL"
             f" {ground.server.version_text}",
-            why=runner.stop.why,
-            hint="give the schema production has, --schema FILE (pg_dump -s): then only what is pending is run",
+            why=lacks or runner.stop.why,
+            hint=_INSTALL
+            if lacks
+            else "give the schema production has, --schema FILE (pg_dump -s): then only what is pending is run",
         )
-    return runner.ledger.seen
+    return seen
 
 
 def _load(ground: Ground, connection: psycopg.Connection, schema: str, label: str) -> None:
     for statement in ddl.parse(blank(schema), label=label):
         if statement.kind == "copy_stmt":
             continue  # a schema holds no rows
+        why = lacking.passed_over(connection, statement, inside=False)
+        if why:
+            ground.lacks.append(why)
+            continue
         _tolerate(ground, statement, label, lambda text=statement.sql: connection.execute(cast(LiteralString, text)))
 
 
@@ -146,27 +178,23 @@ def _tolerate(ground: Ground, statement: ddl.Statement, label: str, run: Callabl
         except errors.UndefinedObject as error:
             missing = _ROLE.search(str(error))
             if missing is None:
-                if statement.kind == "variable_set_stmt":
-                    return
-                raise _broken(statement, label, error) from None
-            with suppress(errors.DuplicateObject):
-                ground.keeper.execute(sql.SQL("create role {} nologin").format(sql.Identifier(missing[1])))
-                ground.roles.append(missing[1])
+                if statement.kind == "variable_set_stmt" or (statement.kind == "comment_stmt" and ground.lacks):
+                    return  # a setting of a newer server, or a comment on an extension that is not there
+                raise _broken(ground, statement, label, error) from None
+            ground.provide([missing[1]])
         except _HARMLESS:
             return
         except psycopg.Error as error:
-            raise _broken(statement, label, error) from None
+            raise _broken(ground, statement, label, error) from None
         else:
             return
 
 
-def _broken(statement: ddl.Statement, label: str, error: psycopg.Error) -> UsageError:
-    text = error.diag.message_primary or str(error)
-    extension = statement.kind == "create_extension_stmt"
+def _broken(ground: Ground, statement: ddl.Statement, label: str, error: psycopg.Error) -> UsageError:
+    why = " ".join((error.diag.message_primary or str(error)).split())
+    lacks = lacking.because(error, ground.lacks)
     return UsageError(
         f"{label}:{statement.line}: the schema cannot be built",
-        why=" ".join(text.split()),
-        hint="install the extension where the throw-away server runs, or leave it out of the schema"
-        if extension
-        else "give the whole schema as `pg_dump -s` writes it",
+        why=lacks or why,
+        hint=_INSTALL if lacks else "give the whole schema as `pg_dump -s` writes it",
     )

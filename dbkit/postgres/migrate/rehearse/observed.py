@@ -79,6 +79,8 @@ class Observation:
     """When its locks were given back; 0.0 until then."""
     error: str = ""
     sqlstate: str = ""
+    unrehearsed: str = ""
+    """Why it was not run, or why its error says nothing: what it needs and the throw-away server lacks."""
     tables: tuple[str, ...] = ()
     """Tables whose rows it read or wrote as a whole."""
     repeats: int = 0

@@ -7,9 +7,10 @@ is refused: it might know the way to production.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,7 +97,7 @@ def _call(ours: _Connection, path: Path, *, keep_open: bool) -> None:
         "postgresql+psycopg://", creator=ours.connect, poolclass=NullPool, use_native_hstore=False
     )
     folder, _ = directory(path)
-    naming = convention(folder)
+    naming = _naming(folder)
     with importable(path, folder), engine.connect() as connection:
         ours.started = True
         with (
@@ -112,6 +113,12 @@ def _call(ours: _Connection, path: Path, *, keep_open: bool) -> None:
                     " aborted, and Alembic cannot move its version in it"
                 )
             ours.keep_open = keep_open
+
+
+@functools.cache
+def _naming(folder: Path) -> Mapping[str, str] | None:
+    """Read once: it may be in any of the application's modules, and each revision runs several times."""
+    return convention(folder)
 
 
 def _load(path: Path) -> Any:

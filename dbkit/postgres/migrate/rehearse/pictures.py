@@ -84,6 +84,8 @@ def _locks(seen: Observation, outcome: Outcome) -> str:
 
 
 def _does(seen: Observation) -> str:
+    if seen.unrehearsed:
+        return f"not rehearsed: {seen.unrehearsed}"
     if seen.error:
         return f"fails, which the revision expects: {seen.error}" if seen.caught else f"FAILS: {seen.error}"
     parts = [f"rewrites {', '.join(seen.rewritten)}"] if seen.rewritten else []

@@ -159,6 +159,7 @@ def _statement(outcome: Outcome, position: int) -> dict[str, Json]:
         "in_transaction": not seen.bare,
         "runs": 1 + seen.repeats,
         "caught": seen.caught,
+        "unrehearsed": seen.unrehearsed or None,
         "proved": list(seen.proved),
         "stalls": [
             {"relation": s.relation, "probe": s.kind, "ms": _ms(s.seconds)}

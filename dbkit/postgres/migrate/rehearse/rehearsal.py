@@ -16,13 +16,14 @@ from dbkit.postgres.connect import fetch
 from dbkit.postgres.migrate.found import parse
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rehearse import ground as grounds
-from dbkit.postgres.migrate.rehearse import mentions, nulls, predict, recorded, state, wishes
+from dbkit.postgres.migrate.rehearse import lacking, mentions, nulls, predict, recorded, state, wishes
 from dbkit.postgres.migrate.rehearse.application import Application, Query
 from dbkit.postgres.migrate.rehearse.choose import Choice
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall, Stop
 from dbkit.postgres.migrate.rehearse.probes import MOST_TABLES, Probes
 from dbkit.postgres.migrate.rehearse.run import Runner
 from dbkit.postgres.migrate.rehearse.seed import Seeder, Sown
+from dbkit.postgres.migrate.source import Script
 from dbkit.postgres.migrate.stats import Stats, TableSize
 
 ROWS: Final = 5_000
@@ -89,10 +90,13 @@ def rehearse(choice: Choice, options: Options) -> list[Outcome]:
 
 
 def _on(major: int, choice: Choice, options: Options) -> Outcome:
-    statements = [s for script in choice.pending for _, found in parse(script)[0] for s in found]
+    statements = _statements(choice.pending)
     with grounds.prepare(major) as ground:
         name = f"PostgreSQL {ground.server.version_text}"
         base = ground.database()
+        everything = [*_statements(choice.history), *statements]
+        ground.expect(lacking.makes(everything))
+        ground.provide(lacking.roles(everything))
         past = grounds.build(ground, base, options.schema_sql, options.schema_label, choice.history, options.assume)
         before, touched = _touched(ground.dsn(base), statements)
         options.progress(
@@ -112,7 +116,8 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
         outcome.past = past
         outcome.sown = [s for s in sown if s.wanted or s.rows]
         unknown = nulls.unknown(touched, statements, options.stats)
-        notes = [*choice.notes, *ground.notes, *recorded.told(choice.pending), *outcome.notes]
+        without = [f"not done here: {why}" for why in ground.lacks]
+        notes = [*choice.notes, *without, *ground.notes, *recorded.told(choice.pending), *outcome.notes]
         outcome.notes = [*dict.fromkeys([*notes, *unknown, *_unprobed(touched)])]
         if options.stats is not None:
             known = {shown: r.name for shown, r in before.items()}
@@ -122,6 +127,10 @@ def _on(major: int, choice: Choice, options: Options) -> Outcome:
         if options.keep and ground.server.held is not None:
             ground.server.held.linger(options.keep)
         return outcome
+
+
+def _statements(scripts: Sequence[Script]) -> list[ddl.Statement]:
+    return [s for script in scripts for _, found in parse(script)[0] for s in found]
 
 
 def _unprobed(touched: Sequence[Name]) -> list[str]:
@@ -180,6 +189,7 @@ def _calibrate(
 ) -> list[predict.Timing]:
     """Time the statements without probes, each size in turn, so that a slow minute hits both alike."""
     found: list[predict.Timing] = []
+    made = lacking.makes(_statements(choice.pending))
     for _ in range(REPEATS):
         for source in sources:
             name = ground.database(source)
@@ -188,6 +198,7 @@ def _calibrate(
             runner.run(choice.pending)
             found.append(predict.timed(size, runner.ledger.seen))
             databases.drop(ground.server, name)
+            ground.forget(made)
     return found
 
 
@@ -214,7 +225,7 @@ def _watched(
     queries = options.queries()
     with ExitStack() as stack:
         application = Application(dsn, queries) if queries else None
-        runner = Runner(dsn, options.assume, one_transaction=choice.one_transaction)
+        runner = Runner(dsn, options.assume, one_transaction=choice.one_transaction, lacks=ground.lacks)
         ledger = runner.ledger
         if application is not None:
             stack.callback(application.close)

@@ -50,7 +50,7 @@ def rehearsal_failed(scene: Scene) -> Iterator[Sight]:
     See: dbkit explain rehearse
     """
     for position, seen in enumerate(scene.outcome.seen):
-        if not seen.error or seen.caught:
+        if not seen.error or seen.caught or seen.unrehearsed:
             continue
         left = "" if scene.outcome.stop is None else "; the rehearsal stopped here"
         rows = " on seeded rows: production's may differ" if seen.sqlstate[:2] in _DATA_CLASSES else ""
@@ -218,9 +218,48 @@ def table_not_seeded(scene: Scene) -> Iterator[Sight]:
             yield Sight(f"holds no rows: {sown.reason}", object=str(sown.table))
 
 
+@rule(
+    "migrate.not-rehearsed",
+    engine="postgres",
+    category="policy",
+    severity=Severity.WARN,
+    evidence=Evidence.OBSERVED,
+    ok="The throw-away server has everything that the pending statements need",
+    bad="""
+    -- before
+    create table orders (id bigint primary key);
+    -- migration
+    create extension an_extension_of_your_own;
+    """,
+    good="""
+    -- before
+    create table orders (id bigint primary key);
+    -- migration
+    create extension citext;
+    """,
+)
+def not_rehearsed(scene: Scene) -> Iterator[Sight]:
+    """A statement needs what the throw-away server lacks, or is about a whole server: nothing is known of it.
+
+    Why: an extension, a tablespace or a collation that production has may be missing where the rehearsal runs. That is
+    no fault of the migration, and no sign that it is safe.
+
+    Fix: install it there, or rehearse on a server that has it: DBKIT_TEST_POSTGRES_DSN.
+
+    Not reported when: every statement could be run. Roles that are only named are made and need nothing.
+
+    See: dbkit explain rehearse
+    """
+    for position, seen in enumerate(scene.outcome.seen):
+        if seen.unrehearsed:
+            left = "; the rehearsal stopped here" if seen.error else ""
+            yield Sight(f"not rehearsed: {seen.unrehearsed}{left}", statement=position)
+
+
 REHEARSAL_RULES: Final[tuple[RehearsalRule, ...]] = (
     application_query_fails,
     lint_disagrees,
+    not_rehearsed,
     rehearsal_failed,
     stall_over_budget,
     table_not_seeded,

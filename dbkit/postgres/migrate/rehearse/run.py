@@ -8,11 +8,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 import psycopg
-from psycopg import errors
 
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate.found import parse, plain
-from dbkit.postgres.migrate.rehearse import copying, online
+from dbkit.postgres.migrate.rehearse import copying, lacking, online
 from dbkit.postgres.migrate.rehearse.ledger import Ledger
 from dbkit.postgres.migrate.rehearse.observed import Observation, Stop, words
 from dbkit.postgres.migrate.rehearse.session import Session
@@ -37,6 +36,8 @@ class Runner:
     """All scripts share one transaction, as Alembic runs them unless `transaction_per_migration` is set."""
     between: Callable[[int], None] = lambda position: None
     """Called whenever nothing is open, with the number of statements run so far."""
+    lacks: Sequence[str] = ()
+    """Why statements of the schema before could not be run on this server."""
     ledger: Ledger = field(default_factory=Ledger)
     stop: Stop | None = None
     notes: list[str] = field(default_factory=list[str])
@@ -113,6 +114,11 @@ class Runner:
                 return
             send = copying.sender(session.connection, statement.sql, rows)
         try:
+            seen.unrehearsed = lacking.passed_over(session.connection, statement, inside=session.inside)
+            if seen.unrehearsed:
+                seen.start = seen.end = self.ledger.clock.now()
+                self.ledger.seen.append(seen)
+                return
             if statement.kind == "transaction_stmt":
                 session.control(statement)
             else:
@@ -120,9 +126,8 @@ class Runner:
         except psycopg.Error as error:
             noted = bool(self.ledger.seen) and self.ledger.seen[-1] is seen
             why = words(error)
+            seen.unrehearsed = lacking.because(error, [*self.lacks, *(o.unrehearsed for o in self.ledger.seen)])
             self._fail(session, script.file, line, why, error.sqlstate or "", sql=statement.sql, noted=noted)
-            if isinstance(error, errors.OperationalError) and session.connection.closed:
-                raise
 
     def _fail(
         self,
