@@ -90,6 +90,7 @@ LACKING = [
     ("", "alter table t set tablespace no_such", ["lacks it: tablespace"], 'tablespace "no_such" does not exist'),
     ("", "create database no_such", ["about the whole server"], ""),
     ("", "alter system set work_mem = '1GB'", ["about the whole server"], ""),
+    ('create extension "uuid-ossp"', "alter table t add g uuid default uuid_generate_v4()", [""], ""),
     # Without an extension in play a type that is not there is the migration's own mistake.
     ("", "alter table t add g geometry", [""], 'type "geometry" does not exist'),
     ("", "begin; create database no_such; commit", [""], "cannot run inside a transaction block"),
@@ -113,7 +114,11 @@ def test_what_the_server_lacks_is_no_verdict(on, history, pending, unrehearsed, 
 
 
 def test_a_dump_with_an_extension_that_is_not_here_loads(on):
-    dump = "create extension no_such; comment on extension no_such is 'x'; create table t (a int);"
+    dump = (
+        "select pg_catalog.set_config('search_path', '', false);"
+        "create extension no_such; comment on extension no_such is 'x'; create extension \"uuid-ossp\" with schema public;"
+        "create table public.t (a uuid default public.uuid_generate_v4());"
+    )
     with grounds.prepare(18) as ground:
         grounds.build(ground, ground.database(), dump, "schema.sql", [], None)
-        assert ground.lacks == ["extension no_such is not installed where the throw-away server runs"]
+        assert ground.lacks[0] == "extension no_such is not installed where the throw-away server runs"

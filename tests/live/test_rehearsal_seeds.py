@@ -74,6 +74,11 @@ FULL = {
         create table n1 partition of n for values from (1) to (10) partition by list (v);
         create table n11 partition of n1 for values in (5, 6);
         create table child (id int primary key, r_id bigint, r_at date, foreign key (r_id, r_at) references r)""",
+    "apart": """
+        create table arc (a int, b int, c text, check (num_nonnulls(a, b, c) = 1), check (a is null or a > 0));
+        create table kinds (kind text not null check (kind in ('u', 'g')), u int, g int,
+          check ((kind = 'u' and u is not null and g is null) or (kind = 'g' and g is not null and u is null)));
+        create table digests (d bytea not null unique check (octet_length(d) = 32))""",
     "generated": """
         create table t (a int not null, b int generated always as (a * 2) stored, check (b < 100), check (b > 10))""",
     "exclusions": """
@@ -138,6 +143,7 @@ def test_a_child_of_an_empty_parent_says_so(space):
         ("create table m (a int) partition by range (a); create table md partition of m default",
          "create table m2 partition of m for values from (1) to (50)"),
         ("create table t (a text)", "alter table t add unique (a)"),
+        ("create table t (a int)", "alter table t add column b int, add check (b is null)"),
     ],
 )  # fmt: skip
 def test_rows_meet_what_the_pending_migration_demands(space, schema, pending):

@@ -219,6 +219,13 @@ def _bits(column: Column, hints: Hints, rows: int) -> Iterator[str]:
     yield f"(i % 1000000)::int::bit({column.length or 1})"
 
 
+def _bytes(column: Column, hints: Hints, rows: int) -> Iterator[str]:
+    yield from ("convert_to('x' || i, 'UTF8')", "decode(md5(i::text), 'hex')", "''")
+    for number in hints.numbers:
+        if 0 < number <= 1_000 and number == int(number):
+            yield f"decode(lpad(to_hex(i), {2 * int(number)}, '0'), 'hex')"
+
+
 _NUMBERS: Final = ("int2", "int4", "int8", "numeric", "float4", "float8", "oid")
 _MAKERS: Final[dict[str, Callable[[Column, Hints, int], Iterator[str]]]] = {
     **dict.fromkeys(_NUMBERS, _numbers),
@@ -230,7 +237,7 @@ _MAKERS: Final[dict[str, Callable[[Column, Hints, int], Iterator[str]]]] = {
     "interval": _intervals,
     "bool": _fixed("i % 2 = 0", "true", "false"),
     "uuid": _fixed("md5(i::text)::uuid"),
-    "bytea": _fixed("convert_to('x' || i, 'UTF8')", "decode(md5(i::text), 'hex')", "''"),
+    "bytea": _bytes,
     "inet": _fixed("'10.0.0.0'::inet + i"),
     "cidr": _fixed("set_masklen('10.0.0.0'::inet + i, 32)", "'10.0.0.0/8'"),
     "macaddr": _fixed("('08:00:2b:' || to_char(i / 10000 % 100, 'FM00') || ':' || to_char(i / 100 % 100, 'FM00')"

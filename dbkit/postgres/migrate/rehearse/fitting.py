@@ -20,6 +20,8 @@ SAMPLE: Final = 60
 """Row numbers on which an expression is tried."""
 _RICH: Final = frozenset("int4 int8 numeric text varchar uuid citext".split())
 """Types with a value for every row."""
+_ENOUGH: Final = 0.98
+"""Share of sample rows that pass at which the search ends."""
 COMBINATIONS: Final = 800
 """How many combinations of expressions are tried for checks that tie several columns."""
 
@@ -65,7 +67,12 @@ class Fitter:
         expressions = {name: found[0] for name, found in chosen.items()}
         share = 1.0
         for names, tied in _groups(reads):
-            picked, passed = self._together(sorted(names & chosen.keys()), tied, chosen, expressions)
+            wanted = sorted(names & chosen.keys())
+            picked, passed = self._together(wanted, tied, chosen, expressions)
+            if passed <= _ENOUGH and len(wanted) > 1:  # perhaps only some of them may hold a value
+                emptied = {n: _null_early(chosen[n]) for n in wanted}
+                again, more = self._together(wanted, tied, emptied, expressions)
+                picked, passed = (again, more) if more > passed else (picked, passed)
             expressions.update(picked)
             share = min(share, passed)
         return Fit(expressions, share, checks)
@@ -115,7 +122,7 @@ class Fitter:
             score = passed * distinct
             if score > best[0]:
                 best, share = (score, picked), passed
-            if score > 0.98 or (len(names) == 1 and share):
+            if score > _ENOUGH or (len(names) == 1 and share):
                 break  # of a column alone, the first is the best already
         return best[1], share
 
@@ -191,6 +198,12 @@ def _groups(reads: dict[str, frozenset[str]]) -> Iterator[tuple[set[str], list[s
         groups = [g for g in groups if g not in joined]
         groups.append(merged)
     yield from (g for g in groups if g[0])
+
+
+def _null_early(found: list[str]) -> list[str]:
+    """The expressions with NULL right behind the first."""
+    nulls = [text for text in found[1:] if text.startswith("null::")]
+    return [*found[:1], *nulls, *(text for text in found[1:] if text not in nulls)]
 
 
 def _in_order(lists: list[list[str]]) -> Iterator[tuple[str, ...]]:

@@ -8,8 +8,11 @@ from typing import Any, Final, cast
 
 import psycopg
 
+from dbkit import assets
 from dbkit.postgres import ddl
 
+_STAND_INS: Final = {"uuid-ossp": "uuid_ossp_stand_in"}
+"""Extensions whose functions the server can give in another way, and the SQL that does."""
 _ELSEWHERE: Final = {
     "createdb_stmt": "CREATE DATABASE",
     "dropdb_stmt": "DROP DATABASE",
@@ -56,7 +59,19 @@ def passed_over(connection: psycopg.Connection, statement: ddl.Statement, *, ins
         return ""
     name = str(cast(Any, statement.node).create_extension_stmt.extname)
     there = connection.execute("select from pg_catalog.pg_available_extensions where name = %s", [name])
-    return "" if there.rowcount else f"extension {name} is not installed where the throw-away server runs"
+    if there.rowcount:
+        return ""
+    if name in _STAND_INS:
+        options = cast(Any, statement.node).create_extension_stmt.options
+        chosen = next((o.def_elem.arg.string.sval for o in options if o.def_elem.defname == "schema"), None)
+        with connection.transaction():
+            connection.execute(
+                "select pg_catalog.set_config('search_path', coalesce(%s, current_schema(), 'public'), true)",
+                [chosen],
+            )
+            connection.execute(assets.query(f"postgres/{_STAND_INS[name]}"))
+        return f"the server's own functions stand in for extension {name}, which is not installed here"
+    return f"extension {name} is not installed where the throw-away server runs"
 
 
 def because(error: psycopg.Error, before: Iterable[str]) -> str:
