@@ -136,9 +136,12 @@ def _rows(connection: Connection, change: Change) -> tuple[int, int | None, bool
             connection,
             "select coalesce(sum(done), 0)::bigint as done, sum(total)::bigint as total, "
             "coalesce(bool_and(status = 'done'), false) as ended from ("
-            "select distinct on (key) done, total, status from dbkit.job "
-            "where kind = 'backfill' and spec ->> 'change' = %s order by key, id desc) newest",
-            [change.id],
+            "select distinct on (key) done, total, status, updated from dbkit.job "
+            "where kind = 'backfill' and spec ->> 'change' = %s order by key, id desc) newest "
+            # What was filled before the shape was made anew, by a rollback of the contract, says nothing about it.
+            "where not (%s and exists (select from dbkit.job m where m.kind = 'migrate' and m.updated > newest.updated "
+            "and m.spec -> 'moves' @> jsonb_build_array(jsonb_build_object('change', %s::text))))",
+            [change.id, change.phase is Phase.EXPANDED, change.id],
         )
         if there
         else []

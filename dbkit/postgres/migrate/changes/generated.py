@@ -122,7 +122,6 @@ def _kept(connection: Connection, table: Table, name: str, type_: str, value: st
     trigger = quote(_trigger(name))
     expand = (
         Line(f"{on} add column if not exists {column} {type_}", "plain and nullable: nothing is rewritten"),
-        Line(f"comment on column {table.sql}.{column} is {literal(f'computed by trigger: {value}')}"),
         Line(
             f"create or replace function {function}() returns trigger language plpgsql as $generated$\n"
             f"begin\n  new.{column} := {computed};\n  return new;\nend\n$generated$"
@@ -131,6 +130,10 @@ def _kept(connection: Connection, table: Table, name: str, type_: str, value: st
             f"create or replace trigger {trigger} before insert or update on {table.sql} for each row\n"
             f"  when (new.{column} is distinct from ({computed}))\n  execute function {function}()",
             "whatever a writer gives, the expression is stored; `~` fires after every other trigger",
+        ),
+        Line(
+            f"comment on trigger {trigger} on {table.sql} is {literal(f'computes {name}: {value}')}",
+            "said on the trigger: a comment on the column would be news to `alembic check`",
         ),
         Line(f"{on} enable always trigger {trigger}", "also for replication and session_replication_role = replica"),
         Line(
