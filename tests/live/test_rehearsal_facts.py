@@ -88,3 +88,16 @@ def test_the_server_does_what_the_table_of_facts_says(dsn, pg_major, fact):
         assert judged.disagreements == ()
         hazards = [f for f in judged.findings if "cost" in f.data and REGISTRY[f.rule].category == "lock"]
         assert {f.rule for f in hazards if f.evidence is not Evidence.OBSERVED} == set()
+
+
+@pytest.mark.parametrize("statement", ["reindex table m", "reindex index i"])
+def test_what_commits_partition_by_partition_runs_alone(dsn, statement):
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(
+            "create table m (a int) partition by range (a); create table m1 partition of m default;"
+            " create index i on m (a); insert into m select generate_series(1, 40)"
+        )
+    runner = Runner(dsn, assume=False)
+    runner.run([make("m.sql", statement)])
+    (seen,) = runner.ledger.seen
+    assert (seen.error, seen.bare, seen.rewritten) == ("", True, ["m1_a_idx"])

@@ -27,7 +27,9 @@ def _view(schema: Schema, action: a.CreateView, born: int, block: int) -> None:
     kind = "materialized view" if action.materialized else "view"
     schema.dependants["view", *key] = Dependant(f"{kind} {action.name}", None, _reads(schema, action.reads), born)
     if action.materialized:
-        schema.tables[key] = Table(action.name, complete=False, kind="matview", born=born, partitioned=False)
+        schema.tables[key] = Table(
+            action.name, complete=False, kind="matview", born=born, partitioned=False, created=True
+        )
 
 
 def _function(schema: Schema, action: a.CreateFunction, born: int, block: int) -> None:

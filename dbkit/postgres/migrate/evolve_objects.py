@@ -83,6 +83,8 @@ def _alter_domain(schema: Schema, action: a.AlterDomain, born: int, block: int) 
         name = constraint_name(action.name.name, action.constraint)
         domain.constraints[name] = not action.constraint.not_valid
         domain.constrained = True
+    elif action.verb == "validate":
+        domain.constraints[action.constraint_name] = True
     elif action.verb == "drop-constraint":
         domain.constraints.pop(action.constraint_name, None)
         domain.constrained = bool(domain.constraints) or domain.not_null

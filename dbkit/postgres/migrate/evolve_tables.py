@@ -80,6 +80,7 @@ def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) 
         temporary=action.temporary,
         access_method=action.access_method,
         of_type=action.of_type,
+        created=True,
     )
     if action.of_type is not None:
         table.complete = False  # its columns are the type's, which are not kept
@@ -106,7 +107,8 @@ def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) 
         _attach(schema, action.partition_of, action.table, default=action.default_partition)
         _take_indexes(schema, table, action.partition_of, born, block)
     for parent in action.parents:
-        schema.partial(parent).heirs.append(action.table)
+        if not schema.circular(parent, action.table):
+            schema.partial(parent).heirs.append(action.table)
     for like in action.likes:
         if like.indexes:
             _take_indexes(schema, table, like.table, born, block)
@@ -184,14 +186,18 @@ def _inherit(schema: Schema, table: Table, source: Name, born: int, block: int) 
 
 
 def _attach(schema: Schema, parent: Name, child: Name, *, default: bool) -> None:
+    if schema.circular(parent, child):
+        return
     above = schema.partial(parent)
     above.partitioned = True
-    above.partitions.append(child)
+    above.partitions = [*(p for p in above.partitions if schema.key(p) != schema.key(child)), child]
     if default:
         above.default_partition = child
 
 
 def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, block: int) -> None:
+    if schema.circular(action.table, action.child):
+        return
     _attach(schema, action.table, action.child, default=action.default)
     child = schema.partial(action.child)
     child.partition_of, child.bound = action.table, action.bound
@@ -201,7 +207,7 @@ def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, bloc
 def _change_parent(schema: Schema, action: a.Inherit, born: int, block: int) -> None:
     above = schema.partial(action.parent)
     above.heirs = [h for h in above.heirs if schema.key(h) != schema.key(action.table)]
-    if action.add:
+    if action.add and not schema.circular(action.parent, action.table):
         above.heirs.append(action.table)
 
 

@@ -124,10 +124,12 @@ def _add_constraint(action: a.AddConstraint, schema: Schema, major: int) -> Lock
     if made.kind == "foreign":
         return [*_tree(schema, action, SRX, heirs=False), *_parents((made,), action.table, schema)]
     if made.kind in ("unique", "primary"):
-        below = () if action.only else schema.below(action.table, heirs=False)
-        inner = AX if made.kind == "primary" and (major >= 18 or _makes_not_null(made, action.table, schema)) else S
-        return [(action.table, AX), *((name, inner) for name in below)]
-    if made.no_inherit:
+        grows = made.kind == "primary" and _makes_not_null(made, action.table, schema)
+        leaves = () if action.only else schema.below(action.table, heirs=False)
+        inner = AX if grows or (made.kind == "primary" and major >= 18) else S
+        found = [(action.table, AX), *((name, inner) for name in leaves)]
+        return [*found, *_tree(schema, action, AX)] if not leaves and (grows or major >= 18) else found
+    if made.no_inherit and major < 18:
         return [(action.table, AX)]
     return _tree(schema, action, AX, heirs=made.kind != "exclude" or major >= 18)
 
@@ -162,7 +164,15 @@ def _drop_column(action: a.DropColumn, schema: Schema, major: int) -> Locks:
     table = schema.table(action.table)
     if action.if_exists and table is not None and table.complete and action.column not in table.columns:
         return [(action.table, AX)]
-    return [*_tree(schema, action, AX), *_key_ends(schema, action.table, action.column)]
+    found = [*_tree(schema, action, AX), *_key_ends(schema, action.table, action.column)]
+    if action.cascade:
+        key = schema.key(action.table)
+        found += [
+            (Name(held[1], held[2]), AX)
+            for held, d in schema.dependants.items()
+            if held[0] == "view" and d.reads.get(key, frozenset[str]()) & {action.column, "*"}
+        ]
+    return found
 
 
 def _drop_constraint(action: a.DropConstraint, schema: Schema, major: int) -> Locks:
@@ -294,10 +304,12 @@ def _create_index(action: a.CreateIndex, schema: Schema, major: int) -> Locks:
 
 
 def _reindex(action: a.Reindex, schema: Schema, major: int) -> Locks:
-    if action.kind == "table":
-        return [(action.name, SUX if action.concurrently else S)]
+    mode = SUX if action.concurrently else S
+    if action.kind == "schema":
+        return [(table.name, mode) for key, table in schema.tables.items() if key[0] == action.name.name]
     index = schema.index(action.name) if action.kind == "index" else None
-    return [(index.table, SUX if action.concurrently else S)] if index is not None else []
+    table = action.name if action.kind == "table" else index.table if index is not None else None
+    return [(name, mode) for name in (table, *schema.below(table, heirs=False))] if table is not None else []
 
 
 def _truncate(action: a.Truncate, schema: Schema, major: int) -> Locks:
@@ -318,6 +330,9 @@ def _domain(action: a.AlterDomain, schema: Schema, major: int) -> Locks:
     scans = action.verb in ("set-not-null", "validate") or (
         action.verb == "add-constraint" and not (action.constraint and action.constraint.not_valid)
     )
+    if action.verb == "validate":
+        domain = schema.domains.get(schema.key(action.name))
+        scans = domain is None or not domain.constraints.get(action.constraint_name, False)
     return [(t.name, S) for t in schema.tables_using(action.name)] if scans else []
 
 
@@ -359,7 +374,9 @@ _TAKERS: Final[dict[type[a.Action], Callable[[Any, Schema, int], Locks]]] = {
     a.SetTablespace: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "matview") else [],
     a.SetSchema: lambda x, s, m: [(x.table, AX)] if x.kind in ("table", "view", "matview", "sequence") else [],
     a.Refresh: lambda x, s, m: [(x.view, X if x.concurrently else AX)],
-    a.Vacuum: lambda x, s, m: [(t, AX if x.full else SUX) for t in x.tables],
+    a.Vacuum: lambda x, s, m: [
+        (name, AX if x.full else SUX) for t in x.tables for name in (t, *s.below(t, heirs=False))
+    ],
     a.Cluster: lambda x, s, m: [(x.table, AX)] if x.table is not None else [],
     a.LockTable: lambda x, s, m: _several(s, x.tables, x.only, Mode(x.mode)),
     a.CreateView: lambda x, s, m: [(x.name, AX)] if x.replace else [],

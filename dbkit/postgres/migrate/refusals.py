@@ -259,6 +259,8 @@ def _other(x: a.OtherAlter, schema: Schema, major: int, beside: Beside) -> Itera
 
 def _attach(x: a.AttachPartition, schema: Schema, major: int, beside: Beside) -> Iterator[str]:
     above, child = schema.table(x.table), schema.table(x.child)
+    if schema.circular(x.table, x.child):
+        yield f"{x.child} would be a partition of itself"
     if child is not None and child.partition_of is not None:
         yield f"{x.child} is a partition of {child.partition_of} already"
     yield from _default(x.default, x.table, above, schema)
@@ -293,6 +295,8 @@ def _detach(x: a.DetachPartition, schema: Schema, major: int, beside: Beside) ->
 
 
 def _inherit(x: a.Inherit, schema: Schema, major: int, beside: Beside) -> Iterator[str]:
+    if x.add and schema.circular(x.parent, x.table):
+        yield f"{x.table} would inherit from itself"
     for name in (x.table, x.parent):
         table = schema.table(name)
         if table is not None and (table.partition_of is not None or table.partitioned):

@@ -79,7 +79,10 @@ class Table:
 
     name: Name
     complete: bool
+    """Whether all of its columns are known."""
     kind: str = "table"
+    created: bool = False
+    """Whether the statement that made it was read, so that its storage and indexes are known."""
     born: int = BEFORE
     columns: dict[str, Column] = field(default_factory=dict[str, Column])
     constraints: dict[str, HeldConstraint] = field(default_factory=dict[str, HeldConstraint])
@@ -243,6 +246,11 @@ class Schema:
             found = self.table(action.table) if action.if_not_exists else None
             return found is not None and not found.dropped
         return False
+
+    def circular(self, parent: Name, child: Name) -> bool:
+        """Whether the child would stand above itself."""
+        keys = {self.key(n) for n in (child, *self.below(child))}
+        return self.key(parent) in keys
 
     def add_index(self, index: Index) -> None:
         """File an index under its name and its table."""

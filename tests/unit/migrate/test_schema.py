@@ -173,3 +173,15 @@ def test_an_index_is_replaced_by_the_one_most_like_it(sql, times):
     create index e on t (lower(b))"""
     found = [f for f in report(sql, before=before).active if f.rule == "migrate.index-dropped-before-replacement"]
     assert len(found) == times
+
+
+def test_a_table_that_would_inherit_from_itself_ends_nothing():
+    circle = "create table t (a int); create table u () inherits (t);"
+    for statement in (
+        "alter table t inherit t",
+        "alter table t inherit u",
+        "alter table t attach partition t default",
+        "alter table v inherit w; alter table w inherit v",
+        "create table x (a int) inherits (x)",
+    ):
+        assert rules(f"{statement}; alter table t add column b int; drop table t cascade", before=circle)

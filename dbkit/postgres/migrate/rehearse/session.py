@@ -125,7 +125,7 @@ class Session:
             if alone:
                 self._alone(seen, statement, send)
             else:
-                self._in_transaction(seen, statement, send, own=not self.inside)
+                self._together(seen, statement, send, own=not self.inside)
         except psycopg.Error as error:
             seen.end = self.ledger.clock.now()
             seen.error, seen.sqlstate = words(error), error.sqlstate or ""
@@ -143,6 +143,16 @@ class Session:
             named = {n.name for n in mentions.relations(statement)}
             more = [str(r.name) for r in self.ledger.visible.values() if r.name.name in named and r.kind in "rm"]
             seen.tables = tuple(dict.fromkeys([*seen.tables, *more]))
+
+    def _together(self, seen: Observation, statement: ddl.Statement, send: Send | None, *, own: bool) -> None:
+        """Run it in a transaction; alone if that is ours and the server refuses it: REINDEX of a partitioned table."""
+        try:
+            self._in_transaction(seen, statement, send, own=own)
+        except psycopg.errors.ActiveSqlTransaction:
+            if not own:
+                raise
+            self.connection.execute("rollback")
+            self._alone(seen, statement, send)
 
     def _in_transaction(self, seen: Observation, statement: ddl.Statement, send: Send | None, *, own: bool) -> None:
         """Run it in the open block or in one of its own, which takes the same locks; look before the block ends."""

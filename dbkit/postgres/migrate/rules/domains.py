@@ -88,8 +88,12 @@ def domain_validate(ctx: Context, action: a.AlterDomain) -> Iterator[Hazard]:
     Why: unlike VALIDATE on a table, which lets writers go on, this stops the writes to all of them.
 
     Fix: leave it NOT VALID; put what must hold for old rows into CHECK constraints of the tables.
+
+    Not reported when: the constraint is known to be valid already, or no known table uses the domain.
     """
-    if action.verb == "validate":
+    domain = ctx.schema.domains.get(ctx.schema.key(action.name))
+    done = domain is not None and domain.constraints.get(action.constraint_name, False)
+    if action.verb == "validate" and not done:
         yield from _domain_hazard(ctx, action, "validating a constraint")
 
 
@@ -113,7 +117,8 @@ def domain_not_null(ctx: Context, action: a.AlterDomain) -> Iterator[Hazard]:
     Fix: NOT NULL on the tables' columns instead (see migrate.not-null-scans).
     """
     added = action.verb == "add-constraint" and action.constraint is not None and action.constraint.kind == "notnull"
-    if action.verb == "set-not-null" or added:
+    domain = ctx.schema.domains.get(ctx.schema.key(action.name))
+    if (action.verb == "set-not-null" or added) and not (domain is not None and domain.not_null):
         yield from _domain_hazard(ctx, action, "NOT NULL")
 
 

@@ -12,6 +12,11 @@ from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rules.declare import BRIEF, BUILDS, ERROR, INFO, SCANS, also, hazard
 
 
+def _only_parent(ctx: Context, action: a.OnTable) -> bool:
+    """ONLY a partitioned table: its index is made without those of the partitions, which are attached later."""
+    return action.only and ctx.partitioned(action.table)
+
+
 @hazard(
     "migrate.unique-builds-index",
     on=(a.AddConstraint, a.AddColumn),
@@ -40,11 +45,11 @@ def unique_builds(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Iterat
 
     Fix: CREATE UNIQUE INDEX CONCURRENTLY, then ADD CONSTRAINT ... UNIQUE USING INDEX, which is brief.
 
-    Not reported when: USING INDEX is given or the table was created by the same file.
+    Not reported when: USING INDEX is given, the table was created by the same file, or it is ONLY a partitioned table.
     """
     made = (action.constraint,) if isinstance(action, a.AddConstraint) else action.column.constraints
     for constraint in made:
-        if constraint.kind != "unique" or constraint.index or ctx.fresh(action.table):
+        if constraint.kind != "unique" or constraint.index or ctx.fresh(action.table) or _only_parent(ctx, action):
             continue
         rewrite = recipes.unique_by_index(constraint, action.table)
         recipe = rewrite.sql + ";"
@@ -99,7 +104,7 @@ def primary_builds(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Itera
     """
     made = (action.constraint,) if isinstance(action, a.AddConstraint) else action.column.constraints
     for constraint in made:
-        if constraint.kind != "primary" or constraint.index or ctx.fresh(action.table):
+        if constraint.kind != "primary" or constraint.index or ctx.fresh(action.table) or _only_parent(ctx, action):
             continue
         table = ctx.known(action.table)
         nullable = [

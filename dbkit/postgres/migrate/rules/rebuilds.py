@@ -56,8 +56,7 @@ def reindex(ctx: Context, action: a.Reindex) -> Iterator[Hazard]:
 
 def _bare(ctx: Context, table: Name) -> bool:
     held = ctx.schema.table(table)
-    known = held is not None and (held.complete or held.kind == "matview")
-    return known and not ctx.schema.indexes_on(table)
+    return held is not None and held.created and not ctx.schema.indexes_on(table)
 
 
 @hazard(

@@ -8,7 +8,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.locks import Mode
-from dbkit.postgres.migrate.names import quote
+from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rules.declare import (
     AX,
     ERROR,
@@ -17,6 +17,13 @@ from dbkit.postgres.migrate.rules.declare import (
     also,
     hazard,
 )
+from dbkit.postgres.migrate.schema import Table
+
+
+def _created(ctx: Context, name: Name) -> Table | None:
+    """The table, if the statement that made it was read."""
+    found = ctx.schema.table(name)
+    return found if found is not None and found.created else None
 
 
 @hazard(
@@ -46,7 +53,7 @@ def set_logged(ctx: Context, action: a.SetLogged) -> Iterator[Hazard]:
     Not reported when: the table is known to be of that kind already, which is a no-op, or is new
     or partitioned: then nothing happens up to 17, and 18 refuses it.
     """
-    table = ctx.known(action.table)
+    table = _created(ctx, action.table)
     if ctx.fresh(action.table) or (table is not None and table.unlogged is (not action.logged)):
         return
     if table is not None and table.partitioned:
@@ -111,9 +118,7 @@ def set_access_method(ctx: Context, action: a.SetAccessMethod) -> Iterator[Hazar
 
     Not reported when: the table is known to have that method already, or is partitioned (metadata only).
     """
-    table = ctx.schema.table(action.table)
-    if table is not None and not table.complete and table.kind != "matview":
-        table = None
+    table = _created(ctx, action.table)
     if ctx.fresh(action.table) or (
         table is not None and ((table.access_method or "heap") == (action.method or "heap") or table.partitioned)
     ):
