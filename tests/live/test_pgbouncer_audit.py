@@ -10,8 +10,12 @@ from urllib.parse import quote
 import psycopg
 import pytest
 
+from dbkit.pgbouncer import console
+from dbkit.pgbouncer.live import config_of
+from dbkit.pgbouncer.rules.sessions import followed
+from dbkit.settings import Target
 from tests.cli import canary
-from tests.fixtures.daemons import shown
+from tests.fixtures.daemons import every_program, shown
 from tests.fixtures.program import dbkit
 
 FAULTS = {
@@ -290,6 +294,32 @@ def test_what_one_client_leaves_the_next_one_finds(db, pgbouncer):
         assert other.execute("select pg_advisory_unlock(7), n from mine").fetchone() == (True, 1)
         assert other.execute("execute one").fetchone() == other.execute("fetch c").fetchone() == (1,)
         assert other.execute("show lock_timeout").fetchone() == ("0",)
+
+
+@every_program()
+def test_a_setting_that_is_said_to_follow_its_client_does_and_no_other(db, pgbouncer):
+    """Without track_extra_parameters naming it, search_path leaks until 1.25, and from 1.26 on before 15 only."""
+    pooler = pgbouncer(db.server, settings={"default_pool_size": "1"})
+    live = console.look(
+        Target(name="pool", engine="pgbouncer", address=pooler.admin_dsn.replace("postgresql", "pgbouncer"))
+    )
+    known = followed(config_of(live), db.server.version // 10000)
+    values = {
+        "client_encoding": "LATIN1", "datestyle": "German", "timezone": "Asia/Tokyo", "intervalstyle": "iso_8601",
+        "standard_conforming_strings": "off", "search_path": "pg_catalog", "default_transaction_read_only": "on",
+        "scram_iterations": "5000", "work_mem": "77MB", "row_security": "off",
+    }  # fmt: skip
+    if db.server.version < 160000:
+        del values["scram_iterations"]
+    dsn = pooler.dsn_for(db.name)
+    with psycopg.connect(dsn, autocommit=True) as mine, psycopg.connect(dsn, autocommit=True) as other:
+        found = {}
+        for name, value in values.items():
+            before = other.execute(f"show {name}").fetchone()
+            mine.execute(f"set {name} = '{value}'")
+            found[name] = other.execute(f"show {name}").fetchone() == before
+            assert mine.execute(f"show {name}").fetchone() != before
+    assert {name for name, kept in found.items() if kept} == known & set(values)
 
 
 @pytest.mark.pg(18)
