@@ -4,7 +4,9 @@ import json
 import subprocess
 
 import pytest
+from jsonschema import validate
 
+from dbkit.report.schema import REPORT
 from tests.fixtures.program import dbkit
 
 DOCUMENTED = """\
@@ -43,7 +45,9 @@ def ini(tmp_path):
 def found(*arguments):
     done = dbkit("audit", "--format", "json", *arguments)
     assert done.returncode in (0, 1), done.stderr
-    return json.loads(done.stdout)
+    report = json.loads(done.stdout)
+    validate(report, REPORT)
+    return report
 
 
 def test_the_documented_file_gets_the_right_findings(ini):
