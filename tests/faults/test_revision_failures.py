@@ -14,7 +14,7 @@ from dbkit.ephemeral import postgres_databases
 from dbkit.postgres.migrate.executor import session
 from dbkit.settings import Target
 from tests.fixtures import census
-from tests.fixtures.change_scenes import FAULTS, run
+from tests.fixtures.change_scenes import FAULTS, SEED, run
 from tests.fixtures.interruptions import Interruption
 
 HEAD = '''"""{name}
@@ -158,6 +158,39 @@ def test_plain_revisions_meet_every_fault(at, pg, pg_major, monkeypatch, what):
     with at(whole) as place:  # and plain Alembic goes on from there
         done = place.alembic(*(("downgrade", "a") if what == "expand" else ("upgrade", "b")))
         assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.pg(18)
+def test_the_first_use_of_a_database_meets_every_fault(place_in, database_on, pg, monkeypatch):
+    """There is no schema of dbkit's yet, and no version table."""
+    first = place_in(database_on(pg))
+    first.change = None
+    write(first)
+    for name in "bc":
+        (first.folder / "versions" / f"{name}.py").unlink()
+    first.run("create table tally (what text)")
+
+    def clone():
+        place = copy.copy(first)
+        place.db = database_on(pg, template=first.db.name)
+        place.target = Target(name="test", address=place.db.dsn)
+        return place
+
+    with Interruption(monkeypatch, 0, lambda fall: None) as fall:
+        whole = clone()
+        whole.done("expand")
+    stride = 5
+    for number in range(1 + SEED % stride, fall.count, stride):
+        fault, place = FAULTS[number // stride % 3], clone()
+        with Interruption(monkeypatch, number, fault.deed(place, "expand")) as fell:
+            error = run(place, "expand")
+        told = f"{fault.name} at statement {number} ({fell.at}); then {error.lines() if error else 'done'}"
+        assert error is None or error.exit_code in (3, 4, 5), told
+        again = run(place, "expand")
+        assert again is None, (told, again.lines())
+        assert state(place) == state(whole), told
+        place.db.stack.close()
+        postgres_databases.drop(pg, place.db.name)
 
 
 SLOW = """

@@ -74,7 +74,11 @@ def _back_of(environment: Environment, change: Change) -> list[Move]:
 
 
 def _last_deploy(connection: Connection, environment: Environment, applied: frozenset[str]) -> list[Move]:
-    """What the newest run that went upwards did and is still there."""
+    """What the newest run that went upwards did and is still there.
+
+    Nothing, when that run failed or was cut off and left nothing: a pipeline that takes back a failed deploy must not
+    take back the one before, which is at work.
+    """
     for record in PostgresStore(connection).records():
         if not _of(record, environment):
             continue
@@ -83,6 +87,8 @@ def _last_deploy(connection: Connection, environment: Environment, applied: froz
         found = [r for r in begun if r.id in applied or _is_begun(connection, environment.mark(r.id))]
         if found:
             return [_down(environment, r) for r in reversed(found)]
+        if names and record.status in UNFINISHED:
+            return []
     raise Refused("there is no deploy to roll back", why="no run of `dbkit migrate` is recorded in this database")
 
 

@@ -184,6 +184,8 @@ class MoveJob:
         session.watch.say("revision", object=revision.id, direction=direction, units=len(left), doc=revision.doc)
         void = tuple(map(mark, (revision.id, *move.clears)))
         end = _Close(self._environment, void, versions, create=not heads)
+        if left and not recorded and left[0].single and not left[0].sentences[0].online:
+            session.quietly(_Begin(mark(revision.id), direction))
         closed = False
         for unit in left:
             last = unit is left[-1]
@@ -203,6 +205,22 @@ class MoveJob:
             closed = last
         if not closed:
             session.quietly(end)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """The mark of a revision whose first unit is no transaction: killed in it, something of it may be there all the
+    same, or come yet, as of an index that the server goes on building. It goes when the revision is closed.
+    """
+
+    revision: str
+    direction: str
+
+    def __call__(self, connection: Connection) -> None:
+        connection.execute(
+            "insert into dbkit.migration_part (revision, direction, part, fingerprint) values (%s, %s, -1, '')",
+            [self.revision, self.direction],
+        )
 
 
 @dataclass(frozen=True, slots=True)
