@@ -46,7 +46,7 @@ START = (
         "log_statement_stats = on\nlog_statement_stats = off\nlog_planner_stats = on\nrecovery_target_xid = ''\n"
         "recovery_target_name = 'a'\nshared_preload_libraries = 'a,,b'\nmin_wal_size = 2GB\nmax_wal_size = 1GB\n"
         "superuser_reserved_connections = 19\nmax_connections = 20\nautovacuum_max_workers = 100\nmax_files_per_process = 64\n"
-        "unix_socket_directories = ''\nlisten_addresses = '\"127.0.0.1\"'\nident_file = '/nowhere'\nmax_wal_senders = 0\n"
+        "ident_file = '/nowhere'\nmax_wal_senders = 0\n"
         "wal_level = minimal\nhot_standby = on\nssl_min_protocol_version = 'TLSv1.3'\nssl_max_protocol_version = 'TLSv1.2'"
     ),
     "log_statement_stats = on\nlog_planner_stats = off\nlisten_addresses = ''",
@@ -71,7 +71,9 @@ def stopped(pg_major, tmp_path_factory):
             for path in (data, *data.rglob("*")):
                 shutil.chown(path, account.uid, account.gid)
         data.chmod(0o700)
-        written = (data / "postgresql.conf").read_text() + f"\nport = {server.port + 1}\nlogging_collector = off\n"
+        # No TCP, and the socket in its own folder: no other server of a busy machine can be in the way.
+        own = f"listen_addresses = ''\nunix_socket_directories = '\"{data}\"'\nlogging_collector = off\n"
+        written = (data / "postgresql.conf").read_text() + f"\n{own}"
         yield data, program, written, {"user": account.uid, "group": account.gid} if account else {}
 
 

@@ -7,7 +7,7 @@ machine is not judged: the file alone cannot tell.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from dbkit.postgres.conf import moments, standbys
@@ -51,6 +51,47 @@ def split_identifiers(value: str, name: str) -> list[str]:
 
 _BLANKS: Final = " \t\n\r\f\v"
 _IDENTIFIER: Final = re.compile(rf'"((?:[^"]|"")*)"|([^"{_BLANKS},][^{_BLANKS},]*)', re.DOTALL)
+
+
+_FOLDER: Final = r'(?:"(?:[^"]|"")*"|[^",\s][^,]*)'
+
+
+def split_directories(text: str) -> list[str] | None:
+    """A list of folders or libraries by SplitDirectoriesString, in the case they have; None when it is no list."""
+    if not text.strip():
+        return []
+    if not re.fullmatch(rf"\s*{_FOLDER}\s*(?:,\s*{_FOLDER}\s*)*", text):
+        return None
+    found = [part.strip() for part in re.findall(_FOLDER, text)]
+    return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found]
+
+
+_LOADED: Final = frozenset(
+    {
+        "shared_preload_libraries",
+        "session_preload_libraries",
+        "local_preload_libraries",
+        "unix_socket_directories",
+    }
+)
+
+
+def elements(name: str, value: str) -> list[str] | None:
+    """The parts of a list as the server reads it: libraries and folders keep their case. None when it is no list."""
+    if name.lower() in _LOADED:
+        return split_directories(value)
+    try:
+        return split_identifiers(value, name)
+    except InvalidValue:
+        return None
+
+
+def joined(parts: Sequence[str]) -> str:
+    """The parts as one value, those in double quotes that need them."""
+    quoted = ('"' + part.replace('"', '""') + '"' for part in parts)
+    return ", ".join(
+        whole if re.search(r'[",]|^\s|\s$', part) else part for part, whole in zip(parts, quoted, strict=True)
+    )
 
 
 def _list(name: str, value: str, _major: int) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from dbkit.postgres.conf.checks import split_identifiers
+from dbkit.postgres.conf.checks import elements, joined
 from dbkit.postgres.conf.values import InvalidValue, Parameter, canonical, from_bytes, is_memory, written
 from dbkit.postgres.settings import documents, memory
 from dbkit.postgres.settings.documents import Accept, Scalar, Value, Wish
@@ -137,10 +137,11 @@ def _range(parameter: Parameter, low: str | None, high: str | None) -> str:
 
 def _lists(accept: Accept, held: Held, parameter: Parameter) -> Difference | None:
     """Names that must be in a list: they are added at its end, the order of the others is kept."""
-    try:
-        there = split_identifiers(held.value, parameter.name)
-    except InvalidValue:
-        return None
+    there = elements(parameter.name, held.value)
+    broken = there is None  # then the server has loaded none of them
+    there = [part.strip() for part in held.value.split(",") if part.strip()] if there is None else there
     plain = {name.rpartition("/")[2].removesuffix(".so") for name in there}  # the server takes all three spellings
     lacking = [name for name in accept.contains if name not in plain]
-    return Difference(", ".join([*there, *lacking]), f"a list with {', '.join(lacking)}") if lacking else None
+    if not lacking and not broken:
+        return None
+    return Difference(joined([*there, *lacking]), f"a list with {', '.join(lacking or accept.contains)}")

@@ -8,8 +8,8 @@ from typing import Final
 
 from dbkit.errors import UsageError
 from dbkit.postgres.conf import parameters
-from dbkit.postgres.conf.checks import split_identifiers
-from dbkit.postgres.conf.values import InvalidValue, written
+from dbkit.postgres.conf.checks import elements
+from dbkit.postgres.conf.values import written
 from dbkit.postgres.settings.rules.declare import Change, literal
 from dbkit.postgres.settings.scene import Scene
 
@@ -74,10 +74,7 @@ def statement(major: int, change: Change) -> str:
         return f"alter system reset {change.name}"
     name = change.name.lower()
     if name in LISTS and change.value.strip():
-        try:
-            parts = split_identifiers(change.value, name)
-        except InvalidValue:
-            parts = [change.value]
+        parts = elements(name, change.value) or [change.value]
         return f"alter system set {change.name} = {', '.join(literal(part) for part in parts)}"
     parameter = parameters.load(major)[name]
     return f"alter system set {change.name} = {literal(written(parameter, change.value))}"

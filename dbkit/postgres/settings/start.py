@@ -5,11 +5,10 @@ The failures are those that `postgres -C` and pg_file_settings do not catch and 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Final
 
-from dbkit.postgres.conf.checks import split_identifiers
+from dbkit.postgres.conf.checks import split_directories, split_identifiers
 from dbkit.postgres.conf.reader import ConfFile
 from dbkit.postgres.conf.values import InvalidValue
 from dbkit.postgres.settings.scene import Scene, Unseen
@@ -19,7 +18,6 @@ SEGMENT: Final = 16
 MOST_PROCESSES: Final = 2**18 - 1
 MOST_SOCKET: Final = 107
 """Bytes of a socket's path on Linux."""
-_FOLDER: Final = r'(?:"(?:[^"]|"")*"|[^",\s][^,]*)'
 
 
 def failures(scene: Scene) -> Iterator[tuple[str, str]]:
@@ -77,7 +75,7 @@ def _minimal_wal(scene: Scene) -> Iterator[tuple[str, str]]:
 
 def _quoted_library(scene: Scene) -> Iterator[tuple[str, str]]:
     held = scene.setting("shared_preload_libraries")
-    for library in directories(held.value) or []:
+    for library in split_directories(held.value) or []:
         if "," in library:
             yield (
                 "shared_preload_libraries",
@@ -92,7 +90,7 @@ def _sockets(scene: Scene) -> Iterator[tuple[str, str]]:
         split_identifiers(addresses, "listen_addresses")
     except InvalidValue:
         yield "listen_addresses", f"listen_addresses = '{addresses}' is no list: names go between commas, none is empty"
-    folders = directories(named)
+    folders = split_directories(named)
     if folders is None:
         yield (
             "unix_socket_directories",
@@ -105,16 +103,6 @@ def _sockets(scene: Scene) -> Iterator[tuple[str, str]]:
     if folders and all(len((folder + socket).encode("utf-8", "surrogateescape")) > MOST_SOCKET for folder in folders):
         why = f"the path of a socket has at most {MOST_SOCKET} bytes, {socket} included"
         yield "unix_socket_directories", f"unix_socket_directories = '{named}': {why}"
-
-
-def directories(text: str) -> list[str] | None:
-    """A list of folders (SplitDirectoriesString); None when its syntax is wrong."""
-    if not text.strip():
-        return []
-    if not re.fullmatch(rf"\s*{_FOLDER}\s*(?:,\s*{_FOLDER}\s*)*", text):
-        return None
-    found = [part.strip() for part in re.findall(_FOLDER, text)]
-    return [part[1:-1].replace('""', '"') if part.startswith('"') else part for part in found]
 
 
 def _huge_pages(scene: Scene) -> Iterator[tuple[str, str]]:

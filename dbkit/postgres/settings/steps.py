@@ -1,4 +1,4 @@
-"""Settings as steps of a plan: ALTER SYSTEM for each, then one reload; checked before, verified after, undone by RESET.
+"""Settings as steps of a plan: ALTER SYSTEM for each, then one reload; checked before, verified after, undone.
 
 A step is stale when the setting is neither what it was when the plan was made nor what it is to become.
 """
@@ -63,7 +63,7 @@ def extend(plan: Plan, scene: Scene, changes: Sequence[Change]) -> Plan:
                 table=GROUP,
                 lock=NO_LOCK,
                 blocks="nobody",
-                undo=f"alter system reset {change.name}",
+                undo=_undo(scene, change),
                 check="in force after the restart" if waits else "in force after the reload",
                 note=_note(scene, change, waits=waits),
                 before=held.value if held else "",
@@ -91,6 +91,13 @@ def extend(plan: Plan, scene: Scene, changes: Sequence[Change]) -> Plan:
             )
         )
     return plan.model_copy(update={"steps": tuple(steps), "problems": tuple(problems)})
+
+
+def _undo(scene: Scene, change: Change) -> str:
+    """Back to what ALTER SYSTEM had set before; where it had set nothing, RESET."""
+    held = scene.held.get(change.name.lower())
+    before = held.value if held is not None and (held.file or "").endswith("postgresql.auto.conf") else None
+    return dialects.statement(scene.major, Change(change.name, before))
 
 
 def _note(scene: Scene, change: Change, *, waits: bool) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from dbkit.model import Location, Severity
+from dbkit.postgres.conf.checks import split_directories
 from dbkit.postgres.conf.reader import Setting
 from dbkit.postgres.conf.values import folded
 from dbkit.postgres.settings import repair, start
@@ -252,7 +253,7 @@ def custom_unowned(scene: Scene) -> Verdicts:
     loaded = {"plpgsql", "plperl", "plperlu", "pltcl", "pltclu", "plpython", "plpython3u"}
     for name in ("shared_preload_libraries", "session_preload_libraries", "local_preload_libraries"):
         value = scene.conf.value(name) or ""
-        if start.directories(value) is None:
+        if split_directories(value) is None:
             yield Verdict(
                 f"{name} = '{value}' is no list: the server logs that and loads none of its libraries",
                 name,
