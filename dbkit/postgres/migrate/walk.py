@@ -10,13 +10,13 @@ from dbkit.errors import UsageError
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import bodies
-from dbkit.postgres.migrate.context import BOOKKEEPING, Context
+from dbkit.postgres.migrate.context import Context
 from dbkit.postgres.migrate.evolve import apply
 from dbkit.postgres.migrate.foresight import created_later
 from dbkit.postgres.migrate.found import Coverage, Found, parse, plain
 from dbkit.postgres.migrate.given_names import constraint_name
-from dbkit.postgres.migrate.locks import Mode, locks
-from dbkit.postgres.migrate.names import Name
+from dbkit.postgres.migrate.locks import locks
+from dbkit.postgres.migrate.memory import remember
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rules.declare import (
     AddedKey,
@@ -31,10 +31,10 @@ from dbkit.postgres.migrate.rules.declare import (
     works_on_rows,
 )
 from dbkit.postgres.migrate.rules.reading import SyntaxProblem, Unreadable
-from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema
 from dbkit.postgres.migrate.source import Script
-from dbkit.postgres.migrate.transactions import Held, Session, Wrap
+from dbkit.postgres.migrate.transactions import Session, Wrap
+from dbkit.postgres.migrate.wrapping import wrap
 
 _EACH: Final = EachStatement()
 _CHANGE: Final = EachChange()
@@ -77,7 +77,7 @@ class Walk:
         """Judge one script and leave the schema as it would."""
         parts, errors = parse(script)
         statements = [s for _, found in parts for s in found]
-        session = Session(self.wrap(script, statements), one_message=False)
+        session = Session(wrap(script, statements, self.assume, self._actions), one_message=False)
         session.one_message = script.one_message and self.assume is None and len(statements) > 1
         if self.assume is False:
             session.one_message = False
@@ -120,30 +120,6 @@ class Walk:
             for hazard in rule.check(ctx, ending):
                 self.found.append(Found(rule, hazard, hazard.file, hazard.line, hazard.line or 0, hazard.message))
 
-    def wrap(self, script: Script, statements: list[ddl.Statement]) -> Wrap:
-        """Whether the script's statements share a transaction that the tool opens."""
-        if self.assume is not None and script.kind == "plain" and script.wrap is Wrap.UNKNOWN:
-            return Wrap.YES if self.assume else Wrap.NO
-        if script.wrap is Wrap.UNKNOWN and self._manages_itself(statements):
-            return Wrap.NO
-        if script.detects and statements and all(self._refuses(s) for s in statements):
-            return Wrap.NO
-        return script.wrap
-
-    def _manages_itself(self, statements: list[ddl.Statement]) -> bool:
-        """Whether the file has its own BEGIN, or a statement that refuses a transaction: then nobody wraps it."""
-        for statement in statements:
-            if statement.kind == "transaction_stmt":
-                return any(isinstance(x, a.Transaction) and x.verb == "begin" for x in self._actions(statement))
-            if self._refuses(statement):
-                return True
-        return False
-
-    def _refuses(self, statement: ddl.Statement) -> bool:
-        if statement.kind not in _MAY_REFUSE:
-            return False
-        return any(refuses_transaction(x) for x in self._actions(statement))
-
     def _context(self, script: Script, number: int, session: Session, statements: list[ddl.Statement]) -> Context:
         created, attached = created_later(self.schema, statements, self._actions)
         return Context(
@@ -179,7 +155,7 @@ class Walk:
         for action in ctx.actions:
             opaque = self._action(ctx, action, may_roll_back=may_roll_back, depth=depth) or opaque
         self.coverage.not_analysed += int(opaque)
-        self._remember(ctx)
+        remember(ctx)
         if not ctx.inside:
             ctx.session.after_statement()
 
@@ -282,39 +258,6 @@ class Walk:
         ctx.statement, ctx.actions, ctx.locks, ctx.line, ctx.inside = outer
         return bool(body.opaque)
 
-    def _remember(self, ctx: Context) -> None:
-        """Locks and facts that later statements of the script are judged by."""
-        session = ctx.session
-        key = self.schema.key
-        if ctx.locks and (ctx.together is not False or ctx.inside):
-            for table, mode in ctx.locks:
-                if mode >= Mode.SHARE_UPDATE_EXCLUSIVE:
-                    fresh = ctx.fresh(table) or _unborn(self.schema, table, ctx)
-                    session.hold(key(table), Held(table, mode, ctx.line, fresh))
-        for action in ctx.actions:
-            if isinstance(action, a.Drop):
-                if action.kind == "table":
-                    ctx.dropped_tables.update((key(n), ctx.line) for n in action.names)
-            elif isinstance(action, a.Rename):
-                ctx.renamed_away[(key(action.table), action.old)] = ctx.line
-            elif isinstance(action, a.AlterEnum):
-                if action.value and not action.renamed_from:
-                    born = self.schema.enum_born.get(key(action.name))
-                    if born != ctx.number:
-                        ctx.new_values[action.value] = ctx.line
-            elif isinstance(action, a.DropConstraint):
-                if action.if_exists:
-                    ctx.made_room.add((key(action.table), action.name))
-            elif isinstance(action, a.AddConstraint):
-                ctx.made_room.discard((key(action.table), action.constraint.name))
-                if action.constraint.parent is not None:
-                    ctx.parents.append((action.constraint.parent, ctx.line))
-            elif isinstance(action, a.Dml) and _changes_rows(ctx, action):
-                ctx.changed_data[str(action.table)] = ctx.line
-        first = ctx.actions[0] if ctx.actions else None
-        if isinstance(first, a.OnTable) and ctx.statement.kind == "alter_table_stmt":
-            ctx.altered[key(first.table)] = ctx.line
-
     def _run(self, ctx: Context, action: a.Action) -> None:
         rules = self.dispatch.get(type(action))
         if rules is None:
@@ -338,29 +281,12 @@ class Walk:
 _NOTHING: Final = ddl.Statement(ddl.Node(), "", "", 0, 0, 0)
 
 
-def _unborn(schema: Schema, table: Name, ctx: Context) -> bool:
-    """A table the statement itself just dropped or made: nobody waits for it."""
-    return any(isinstance(x, a.CreateTable) and schema.key(x.table) == schema.key(table) for x in ctx.actions)
-
-
 def _restore(schema: Schema, saved: Schema) -> None:
     for name in Schema.__slots__:  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType, reportAttributeAccessIssue]
         setattr(schema, name, getattr(saved, name))  # pyright: ignore[reportUnknownArgumentType]
-
-
-_MAY_REFUSE: Final = frozenset(
-    "index_stmt drop_stmt reindex_stmt alter_table_stmt vacuum_stmt cluster_stmt createdb_stmt dropdb_stmt"
-    " alter_system_stmt create_table_space_stmt drop_table_space_stmt".split()
-)
 
 
 def _calls_own(schema: Schema, statement: ddl.Statement) -> bool:
     return any(
         schema.key(call) in schema.functions for x in read(statement) if isinstance(x, a.Query) for call in x.calls
     )
-
-
-def _changes_rows(ctx: Context, action: a.Dml) -> bool:
-    """Whether the statement changes rows that others may want: not a list of VALUES, not a new table."""
-    mine = ctx.fresh(action.table) or action.table.name.lower() in BOOKKEEPING
-    return action.rows == 0 and action.verb != "copy" and not mine

@@ -11,15 +11,15 @@ import psycopg
 
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate.found import parse, plain
+from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rehearse import copying, lacking, online
 from dbkit.postgres.migrate.rehearse.ledger import Ledger
 from dbkit.postgres.migrate.rehearse.observed import Observation, Stop, words
 from dbkit.postgres.migrate.rehearse.session import Session
 from dbkit.postgres.migrate.rehearse.watch import Watcher
-from dbkit.postgres.migrate.schema import Schema
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
-from dbkit.postgres.migrate.walk import Walk
+from dbkit.postgres.migrate.wrapping import wrap
 
 _SURVIVES: Final = "-c deadlock_timeout=1h"
 """Who waits for the migration while it waits for them loses: the watcher sees to it."""
@@ -81,9 +81,8 @@ class Runner:
             self._fail(session, script.file, line, plain(first) if first else script.problems[0][1])
             return
         statements = [s for _, found in parts for s in found]
-        wrap = Walk({}, Schema(), 15, None, self.assume).wrap(script, statements)
         one_message = script.one_message and self.assume is None and len(statements) > 1
-        wrapped = wrap is not Wrap.NO or one_message
+        wrapped = wrap(script, statements, self.assume, read) is not Wrap.NO or one_message
         if wrapped:
             session.open()
         for part, found in parts:
