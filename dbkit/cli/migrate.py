@@ -57,14 +57,7 @@ app.command("stats")(migrate_stats.stats)
 
 @app.command()
 def lint(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="SQL files, folders, alembic.ini, an Alembic folder or revision; - for standard input.",
-            metavar="[PATH]...",
-            show_default=False,
-        ),
-    ] = None,
+    paths: migrations.Paths = None,
     schema: Annotated[
         Path | None, typer.Option("--schema", help="What exists before: the output of pg_dump -s.", metavar="FILE")
     ] = None,
@@ -94,9 +87,7 @@ def lint(
     diff: Annotated[
         bool, typer.Option("--diff", help="Print what --fix would write as a patch; write nothing.")
     ] = False,
-    stdin_name: Annotated[
-        str, typer.Option("--stdin-name", help="What to call standard input in findings.", metavar="NAME")
-    ] = "stdin.sql",
+    stdin_name: migrations.StdinName = migrations.STDIN_NAME,
     fmt: OutputFormat = Format.TEXT,
     output: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,

@@ -36,14 +36,7 @@ if TYPE_CHECKING:
 
 
 def rehearse(
-    paths: Annotated[
-        list[str] | None,
-        typer.Argument(
-            help="SQL files, folders, alembic.ini, an Alembic folder or revision; - for standard input.",
-            metavar="[PATH]...",
-            show_default=False,
-        ),
-    ] = None,
+    paths: migrations.Paths = None,
     schema: Annotated[
         Path | None,
         typer.Option(
@@ -137,9 +130,7 @@ def rehearse(
             show_default=False,
         ),
     ] = None,
-    stdin_name: Annotated[
-        str, typer.Option("--stdin-name", help="What to call standard input in findings.", metavar="NAME")
-    ] = "stdin.sql",
+    stdin_name: migrations.StdinName = migrations.STDIN_NAME,
     fmt: OutputFormat = Format.TEXT,
     output: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,

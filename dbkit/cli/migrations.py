@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from dbkit.errors import UsageError
 
 if TYPE_CHECKING:
     from dbkit.postgres.migrate.source import Script
+
+Paths = Annotated[
+    list[str] | None,
+    typer.Argument(
+        help="SQL files, folders, alembic.ini, an Alembic folder or revision; - for standard input.",
+        metavar="[PATH]...",
+        show_default=False,
+    ),
+]
+StdinName = Annotated[
+    str, typer.Option("--stdin-name", help="What to call standard input in findings.", metavar="NAME")
+]
+STDIN_NAME = "stdin.sql"
 
 
 def read(paths: list[str] | None, stdin_name: str) -> list[Script]:
