@@ -44,7 +44,10 @@ def audit(
         typer.Option("--pg-hba", help="Its pg_hba.conf; else the one beside it, or of hba_file.", metavar="FILE"),
     ] = None,
     pg_version: Annotated[
-        str | None, typer.Option("--pg-version", help="The PostgreSQL the file is for: 14 to 18.", metavar="VERSION")
+        str | None,
+        typer.Option(
+            "--pg-version", help="The PostgreSQL the file is for: 14 to 18; else that of its server.", metavar="VERSION"
+        ),
     ] = None,
     upgrade_to: Annotated[
         str | None, typer.Option("--upgrade-to", help="Also what breaks on the upgrade to this.", metavar="VERSION")

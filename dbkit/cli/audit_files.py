@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, get_args
@@ -98,15 +98,22 @@ def postgres_conf(
     from dbkit.postgres.settings import documents, offline
 
     major = _major(version, "--pg-version") if version is not None else NEWEST
-    later = machine.later(major)
     wanted = documents.load(machine.settings)
-    scene = offline.scene_of(file, major, machine.size(), wanted, upgrade_to=later, managed=machine.managed, hba=hba)
-
     earlier = machine.earlier()
-    held = replace(scene, earlier=earlier.of_file(scene.name) if earlier else None, pools=machine.pools)
+
+    def scene_for(major: int) -> Scene:
+        made = offline.scene_of(
+            file, major, machine.size(), wanted, upgrade_to=machine.later(major), managed=machine.managed, hba=hba
+        )
+        return replace(made, earlier=earlier.of_file(made.name) if earlier else None, pools=machine.pools)
+
+    server_decides = version is None and beside is not None
+    # Read now, so that a file that cannot be read is an error before any connection is made.
+    scene = offline.scene_of(file, major, machine.size(), wanted, hba=hba) if server_decides else scene_for(major)
 
     def look() -> Looked:
-        answer = offline.audit(_with_server(held, beside), policy, selection)
+        held = _for_server(scene, scene_for, beside, given=not server_decides) if beside else scene
+        answer = offline.audit(held, policy, selection)
 
         def patch(findings: Sequence[Finding]) -> Draft:
             text = answer.patch(findings)
@@ -125,15 +132,18 @@ def postgres_conf(
     return Look(TargetInfo(scene.name, "postgres", str(major)), policy, look, "pg")
 
 
-def _with_server(scene: Scene, beside: Target | None) -> Scene:
-    if beside is None:
-        return scene
+def _for_server(scene: Scene, scene_for: Callable[[int], Scene], beside: Target, *, given: bool) -> Scene:
+    """The file beside its server, and for that server's version unless --pg-version was `given`."""
+    from dbkit.cli import output
     from dbkit.postgres.settings import live
 
     try:
-        return replace(scene, server=(beside.name, live.settings_of(beside)))
+        theirs, held = live.settings_of(beside)
     except DbkitError as error:
         return replace(scene, server_unseen=f"{beside.name} could not be asked: {error.what}")
+    if given and theirs != scene.major:
+        output.note(f"the file is judged for PostgreSQL {scene.major}, as --pg-version says; {beside.name} is {theirs}")
+    return replace(scene if given else scene_for(theirs), server=(beside.name, held))
 
 
 def _major(text: str, flag: str) -> int:

@@ -54,6 +54,11 @@ def test_a_baseline_shows_what_changed_on_a_server_and_a_file_what_it_would_chan
     assert told["log_connections"]["data"]["takes"] == "new sessions"
     assert told["max_wal_senders"]["location"] == {"file": str(conf), "line": 2}
     assert "random_page_cost" not in told  # postgresql.auto.conf stays, whatever file is put in place
+    report = audit("--pg-conf", str(conf), "--dsn", own.dsn)  # without --pg-version the server says it
+    assert {f["version"] for f in report["files"]} == {str(own.major)}
+    other = 33 - own.major
+    done = dbkit("audit", "--pg-conf", str(conf), "--pg-version", str(other), "--dsn", own.dsn, "--select", ONLY)
+    assert f"judged for PostgreSQL {other}, as --pg-version says; dsn is {own.major}" in done.stderr
 
 
 def test_a_standby_is_held_against_its_primary_and_its_lag_is_seen_from_both_sides(own_server, replica, tmp_path):

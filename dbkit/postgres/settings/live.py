@@ -10,6 +10,7 @@ from dbkit.errors import DbkitError
 from dbkit.model import Finding, Report, Skipped
 from dbkit.plan import Plan
 from dbkit.policy import Policy
+from dbkit.postgres.conf import parameters
 from dbkit.postgres.connect import Connection, connect, require_supported, server
 from dbkit.postgres.settings import audit, dialects, fixes, observe, steps
 from dbkit.postgres.settings.documents import Wanted
@@ -78,7 +79,7 @@ def _others(target: Target, view: View) -> tuple[dict[str, Mapping[str, Held]], 
         if node.name == target.name:
             continue
         try:
-            found[node.name] = settings_of(node)
+            _, found[node.name] = settings_of(node)
         except DbkitError as error:
             reason = f"{node.name} could not be asked: {error.what}"
             lost.append(Skipped("pg.setting-differs-between-nodes", target.name, reason))
@@ -86,7 +87,8 @@ def _others(target: Target, view: View) -> tuple[dict[str, Mapping[str, Held]], 
     return found, lost
 
 
-def settings_of(target: Target) -> Mapping[str, Held]:
-    """The settings of one server and nothing else. Raises Unreachable."""
+def settings_of(target: Target) -> tuple[int, Mapping[str, Held]]:
+    """The major version and the settings of one server and nothing else. Raises Unreachable."""
     with connect(target, purpose="audit") as connection:
-        return observe.settings_of(connection, server(connection))
+        found = server(connection)
+        return min(found.major, parameters.VERSIONS[-1]), observe.settings_of(connection, found)
