@@ -144,7 +144,8 @@ How it runs
   rewrites, scans   by the files of tables and indexes, the server's own debug lines, and its counters
   probes            a reader and a writer on up to eight touched tables; waits count where a lock explains them. In a
                     deadlock with the migration they and the application's queries lose
-  --app-sql         the running version's queries, prepared once: must work before, during and after. $1, $2 get values
+  --app-sql         the running version's queries, prepared once: must work before, during and after. $1, %s, %(name)s
+                    and :name get values
   --app-sql-new     the next version's: must work after
 
 Predictions (--stats, from `dbkit migrate stats`)

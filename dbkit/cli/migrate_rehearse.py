@@ -96,7 +96,7 @@ def rehearse(
         list[Path] | None,
         typer.Option(
             "--app-sql",
-            help="Queries of the application that runs now: tried before, during and after. May be repeated.",
+            help="Queries of the application that runs now: run before, during, after; parameters: $1, %s or :name.",
             metavar="FILE",
         ),
     ] = None,

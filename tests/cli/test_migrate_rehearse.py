@@ -334,6 +334,14 @@ def test_the_recipe_of_the_page_works_as_written(project, db, on18):
     assert "application-query-fails" in (project / "rehearsal.xml").read_text()
 
 
+def test_the_environment_does_not_lead_to_another_server(tmp_path):
+    (tmp_path / "schema.sql").write_text(BEFORE)
+    (tmp_path / "m.sql").write_text("select 1;\n")
+    away = {"PGHOSTADDR": "192.0.2.1", "PGSERVICE": "production", "PGSSLMODE": "verify-full", "PGCONNECT_TIMEOUT": "5"}
+    done = rehearse("m.sql", "--schema", "schema.sql", "-q", *QUICK, cwd=tmp_path, **away)
+    assert done.returncode == 0, done.stderr
+
+
 def test_help_imports_no_driver(tmp_path):
     code = "import sys; sys.argv = ['dbkit', 'migrate', 'rehearse', '--help']\nimport dbkit.cli\ntry:\n    dbkit.cli.main()\nexcept SystemExit:\n    pass\nprint('psycopg' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=tmp_path)

@@ -23,6 +23,11 @@ from dbkit.secrets import redact
 
 PHASES: Final = ("before", "during", "after")
 EVERY: Final = 0.02
+_TOKEN: Final = re.compile(
+    r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|--[^\n]*|/\*.*?\*/|\$(?P<tag>\w*)\$.*?\$(?P=tag)\$|;|::"""
+    r"""|%\((?P<percent>\w+)\)s|%s|%%|(?<![:\w]):(?P<colon>[A-Za-z_]\w*)""",
+    re.DOTALL,
+)
 _KINDS: Final = frozenset("select_stmt insert_stmt update_stmt delete_stmt merge_stmt".split())
 
 
@@ -57,7 +62,7 @@ class Query:
 def read(version: str, file: Path) -> list[Query]:
     """The queries of a file. Raises UsageError for what is no query."""
     found: list[Query] = []
-    for statement in ddl.parse(read_text(file, str(file)), label=str(file)):
+    for statement in _parsed(read_text(file, str(file)), str(file)):
         if statement.kind not in _KINDS:
             raise UsageError(
                 f"{file}:{statement.line}: not a query of an application",
@@ -67,6 +72,37 @@ def read(version: str, file: Path) -> list[Query]:
     if not found:
         raise UsageError(f"{file} holds no queries")
     return found
+
+
+def _parsed(text: str, label: str) -> tuple[ddl.Statement, ...]:
+    """The statements of a file, whose parameters may be written as a driver takes them."""
+    try:
+        return ddl.parse(text, label=label)
+    except ddl.SqlSyntaxError:
+        again = numbered(text)
+        if again == text:
+            raise
+        return ddl.parse(again, label=label)
+
+
+def numbered(text: str) -> str:
+    """`%s`, `%(name)s` and `:name` as `$1`, `$2`, counted in each statement anew; quoted text and comments stay."""
+    names: dict[str, int] = {}
+
+    def number(found: re.Match[str]) -> str:
+        held = found[0]
+        if held == ";":
+            names.clear()
+        elif held == "%%":
+            return "%"
+        elif held == "%s":
+            names[f"%{len(names)}"] = len(names) + 1
+            return f"${len(names)}"
+        elif name := found["percent"] or found["colon"]:
+            return f"${names.setdefault(name, len(names) + 1)}"
+        return held
+
+    return _TOKEN.sub(number, text)
 
 
 class Application:

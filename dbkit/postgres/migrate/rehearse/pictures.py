@@ -14,7 +14,7 @@ from dbkit.sizes import format_seconds
 
 SHOWN_SQL: Final = 72
 MOST_LANES: Final = 20
-"""Statements that get a lane of their own on the timeline."""
+"""Statements that get a lane of their own on the timeline: the longest."""
 
 
 def exhibits(outcome: Outcome, *, several: bool) -> list[Exhibit]:
@@ -126,9 +126,11 @@ _TONES: Final[dict[Mode, Tone]] = {
 def _timeline(outcome: Outcome, on: str) -> Timeline:
     """One lane a relation, coloured by what its lock keeps out; below them the probes that had to wait."""
     start = min((s.start for s in outcome.seen), default=0.0)
+    longest = {id(s) for s in sorted(outcome.seen, key=lambda s: -s.seconds)[:MOST_LANES]}
     lanes = [
         Lane(f"{s.file}:{s.line}", (Span(s.start - start, s.end - start, _short(s.sql)),))
-        for s in outcome.seen[:MOST_LANES]
+        for s in outcome.seen
+        if id(s) in longest
     ]
     tables = [h.relation for h in sorted(outcome.holds, key=lambda h: (-h.mode, h.start))]
     for relation in dict.fromkeys(tables):
@@ -148,8 +150,9 @@ def _timeline(outcome: Outcome, on: str) -> Timeline:
     for stall in outcome.stalls:
         span = Span(max(stall.start - start, 0.0), stall.start + stall.seconds - start, f"{stall.kind} waits", "bad")
         lanes.append(Lane(f"{stall.kind} of {stall.relation} waits", (span,)))
+    each = "each statement" if len(longest) == len(outcome.seen) else f"the {len(longest)} longest statements"
     note = (
-        "Above, when each statement ran; below, how long each relation stayed locked. Red keeps readers and writers"
+        f"Above, when {each} ran; below, how long each relation stayed locked. Red keeps readers and writers"
         " out, amber writers, green only other schema changes and VACUUM. The bars below the relations are the longest"
         " waits of a probing reader and writer on each table."
     )
