@@ -155,7 +155,8 @@ is known in a session only after its first new value. What says ONLY TABLE sees 
 The next partitions. Beyond the last one rows go to TABLE_default, so no insert fails; rows there keep their partition
 from being made, so make partitions in time: `select TABLE_add_partitions(3)` makes what is missing for
 the period it is and three more, each built apart and attached under SHARE UPDATE EXCLUSIVE. Call it daily, by cron or
-pg_cron, as the table's owner. Where rows have reached TABLE_default, in one transaction: lock it, create the partition
+pg_cron, as the table's owner; `dbkit audit` warns when the end comes near (`dbkit explain pg.partitions-run-out`).
+Where rows have reached TABLE_default, in one transaction: lock it, create the partition
 `(like TABLE including all)`, move them by `with moved as (delete from ... returning *) insert into ... select *`,
 attach it. While there is a default partition DETACH CONCURRENTLY is refused: drop it if you detach partitions often.
 Autovacuum does not analyze partitioned tables as wholes: run `analyze TABLE` after contract, and then now and then.

@@ -63,6 +63,7 @@ FACTS: Final[Mapping[str, Fact]] = {
     "archiver": Fact("postgres/archiver"),
     "freeze_ages": Fact("postgres/freeze_ages"),
     "sequences": Fact("postgres/sequences"),
+    "partition_ends": Fact("postgres/partition_ends"),
     "unvalidated_constraints": Fact("postgres/unvalidated_constraints"),
     "prepared_transactions": Fact("postgres/prepared_transactions"),
     "cache_hits": Fact("postgres/cache_hits"),

@@ -14,6 +14,7 @@ from dbkit.postgres.settings.rules import (
     ident,
     logging,
     memory,
+    partitions,
     planner,
     policy,
     replication,
@@ -43,5 +44,6 @@ SETTING_RULES: Final[tuple[Rule[..., Any], ...]] = (
     *access.RULES,
     *ident.RULES,
     *health.RULES,
+    *partitions.RULES,
 )
 """Each judges one scene: `rule(scene)`, or `rule(scene, limits)` for a rule with limits."""
