@@ -41,9 +41,8 @@ def _take_leave(schema: Schema, gone: Table, key: tuple[str, str]) -> None:
         above.partitions = [p for p in above.partitions if schema.key(p) != key]
         if above.default_partition is not None and schema.key(above.default_partition) == key:
             above.default_partition = None
-    for other in schema.tables.values():
-        if other.heirs:
-            other.heirs = [h for h in other.heirs if schema.key(h) != key]
+    for other in schema.above(gone.name):
+        other.heirs = [h for h in other.heirs if schema.key(h) != key]
     for child in (*gone.partitions, *gone.heirs):
         _drop(schema, a.Drop("table", (child,)), 0, 0)
 

@@ -120,8 +120,9 @@ def _move(schema: Schema, old: Name, new: Name) -> None:
     def follow(name: Name | None) -> Name | None:
         return new if name is not None and schema.key(name) == before else name
 
-    if old.name in schema.named_parents:
-        schema.named_parents.add(new.name)
+    for named in (schema.named_parents, schema.named_heirs):
+        if old.name in named:
+            named.add(new.name)
     for other in schema.tables.values():
         other.partition_of, other.default_partition = follow(other.partition_of), follow(other.default_partition)
         other.partitions = [follow(p) or p for p in other.partitions]

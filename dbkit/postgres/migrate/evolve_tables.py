@@ -107,8 +107,7 @@ def _create_table(schema: Schema, action: a.CreateTable, born: int, block: int) 
         _attach(schema, action.partition_of, action.table, default=action.default_partition)
         _take_indexes(schema, table, action.partition_of, born, block)
     for parent in action.parents:
-        if not schema.circular(parent, action.table):
-            schema.partial(parent).heirs.append(action.table)
+        schema.adopt(parent, action.table)
     for like in action.likes:
         if like.indexes:
             _take_indexes(schema, table, like.table, born, block)
@@ -207,8 +206,8 @@ def _attach_partition(schema: Schema, action: a.AttachPartition, born: int, bloc
 def _change_parent(schema: Schema, action: a.Inherit, born: int, block: int) -> None:
     above = schema.partial(action.parent)
     above.heirs = [h for h in above.heirs if schema.key(h) != schema.key(action.table)]
-    if action.add and not schema.circular(action.parent, action.table):
-        above.heirs.append(action.table)
+    if action.add:
+        schema.adopt(action.parent, action.table)
 
 
 def _detach_partition(schema: Schema, action: a.DetachPartition, born: int, block: int) -> None:

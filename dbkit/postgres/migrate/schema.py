@@ -189,6 +189,8 @@ class Schema:
     """Names of types, not built in, that some column has or had: what is not among them need not be searched for."""
     named_parents: set[str] = field(default_factory=set[str])
     """The same of tables that foreign keys point at."""
+    named_heirs: set[str] = field(default_factory=set[str])
+    """The same of tables that inherit from others."""
     whole: bool = False
     """True when a schema dump was read: what is not in it does not exist."""
 
@@ -247,6 +249,12 @@ class Schema:
             return found is not None and not found.dropped
         return False
 
+    def adopt(self, parent: Name, heir: Name) -> None:
+        """Make a table inherit from another, unless it would then inherit from itself."""
+        if not self.circular(parent, heir):
+            self.partial(parent).heirs.append(heir)
+            self.named_heirs.add(heir.name)
+
     def circular(self, parent: Name, child: Name) -> bool:
         """Whether the child would stand above itself."""
         keys = {self.key(n) for n in (child, *self.below(child))}
@@ -299,6 +307,8 @@ class Schema:
 
     def above(self, table: Name) -> list[Table]:
         """Known tables it inherits from, by INHERITS."""
+        if table.name not in self.named_heirs:
+            return []
         key = self.key(table)
         return [t for t in self.tables.values() if t.heirs and any(self.key(h) == key for h in t.heirs)]
 

@@ -61,6 +61,13 @@ def check_scans(ctx: Context, action: a.AddConstraint | a.AddColumn) -> Iterator
         )
 
 
+def _valid(ctx: Context, action: a.ValidateConstraint) -> bool:
+    """Whether the constraint is known to be valid already, so that nothing is read."""
+    table = ctx.schema.table(action.table)
+    held = table.constraints.get(action.name) if table is not None else None
+    return held is not None and held.validated
+
+
 @hazard(
     "migrate.validate-under-lock",
     on=a.ValidateConstraint,
@@ -98,9 +105,9 @@ def validate_under_lock(ctx: Context, action: a.ValidateConstraint) -> Iterator[
 
     Fix: COMMIT in between, or put the validation into the next migration.
 
-    Not reported when: the table was created by the same file.
+    Not reported when: the table was created by the same file, or the constraint is known to be valid already.
     """
-    if not ctx.session.held or ctx.fresh(action.table):
+    if not ctx.session.held or ctx.fresh(action.table) or _valid(ctx, action):
         return
     worst = ctx.session.held.get(ctx.schema.key(action.table))
     if worst is not None and worst.mode >= Mode.SHARE and not worst.fresh:
@@ -134,7 +141,7 @@ def validate_beside(ctx: Context, action: a.ValidateConstraint) -> Iterator[Haza
 
     Fix: give VALIDATE a statement and a transaction of its own.
     """
-    if len(ctx.actions) > 1 and ctx.strongest >= 5 and not ctx.fresh(action.table):
+    if len(ctx.actions) > 1 and ctx.strongest >= 5 and not ctx.fresh(action.table) and not _valid(ctx, action):
         yield Hazard(
             f"{action.table} is scanned for {action.name} under {ctx.strongest.words}, because another part of the same"
             " statement needs that",
