@@ -180,6 +180,29 @@ def test_a_partitioned_table_at_every_stage(db, stage):
     }.get(stage, [])
 
 
+@pytest.mark.parametrize("stage", ["nothing", "an invalid parent", "a valid parent"])
+def test_a_partition_that_is_a_foreign_table(db, stage):
+    """An index made ON ONLY never becomes valid beside one; a plain one leaves it out and takes what is there."""
+    db.psql(
+        "create table p (a int, b int) partition by range (a);"
+        "create table p_1 partition of p for values from (0) to (10);"
+        "create extension file_fdw; create server s foreign data wrapper file_fdw;"
+        "create foreign table p_2 partition of p for values from (10) to (20) server s options (filename '/dev/null')"
+    )
+    if stage == "an invalid parent":
+        db.psql("create index i on only p (a); create index i_1 on p_1 (a); alter index i attach partition i_1")
+    if stage == "a valid parent":
+        db.psql("create index concurrently i_1 on p_1 (a)")
+        db.psql("create index i on p (a)")
+    observed = look(db.dsn, "create index i on p (a); create unique index u on p (a)")
+    plain, unique = observed.states
+    assert plain.state is (State.OK if stage == "a valid parent" else State.CANNOT_BUILD)
+    assert (unique.state, "no unique index" in unique.detail) == (State.CANNOT_BUILD, True)
+    plan = planning.plan(observed, "test")
+    assert plan.steps == ()
+    assert {p.rule for p in plan.problems} == {"pg.index-cannot-build"}
+
+
 def test_the_script_of_a_plan_does_what_the_plan_says_and_takes_it_back(platform_db):
     """`dbkit index plan --sql | psql` by hand, and then its undo lines, leave what they say."""
     before = platform_db.execute("select indexrelid::regclass::text from pg_index order by 1")

@@ -211,6 +211,10 @@ class _Scene:
         parent = verdict.equal
         leaves = self._leaves(verdict, wanted, parent)
         verdict = replace(verdict, leaves=leaves)
+        if parent is None or not parent.is_valid:
+            foreign = next((p for p in self.partitions if p.root_oid == wanted_table(verdict) and p.is_foreign), None)
+            if foreign is not None:
+                return replace(verdict, state=State.CANNOT_BUILD, **_beside_foreign(foreign, wanted))
         if parent is None:
             return verdict
         if verdict.actual is None:
@@ -268,6 +272,20 @@ class _Scene:
             "p": "a partitioned table",
         }
         return f"the name belongs to {kinds.get(owner.kind, 'another relation')}"
+
+
+def _beside_foreign(foreign: Partition, wanted: Index) -> dict[str, str]:
+    """Why dbkit does not build it: an index made ON ONLY stays invalid, as the server counts that partition too."""
+    if wanted.is_unique:
+        return {
+            "detail": f"its partition {foreign.qualified} is a foreign table: the server makes no unique index over it",
+            "hint": "build a unique index on each of the other partitions, under names of their own",
+        }
+    return {
+        "detail": f"its partition {foreign.qualified} is a foreign table: an index made in steps would stay invalid",
+        "hint": "build it concurrently on each other partition, then `create index` on the table: it takes those, and "
+        "leaves the foreign one out",
+    }
 
 
 def wanted_table(verdict: IndexState) -> int:

@@ -41,9 +41,11 @@ def settle(builder: Builder, wanted: Wanted, outcome: Outcome) -> None:
             return
         if state.state in planning.RULES:
             raise Refused(f"{state.object} cannot be built", why=state.detail, hint=state.hint or None)
-        steps = _free(observed, planning.plan(observed, builder.target.name).steps)
-        if not steps:
+        planned = planning.plan(observed, builder.target.name).steps
+        steps = _free(observed, planned)
+        if not steps and (planned or observed.builds or rounds < ROUNDS):
             told = _reattach(builder, state, observed, began, told)
+            rounds += not planned and not observed.builds  # nobody builds, and nothing is left to do
             continue
         if rounds == ROUNDS:
             raise Broken(
