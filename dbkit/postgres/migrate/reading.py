@@ -134,6 +134,14 @@ def _foreign_table(n: Any, d: str) -> list[a.Action]:
     return [made]
 
 
+def _explain(n: Any, d: str) -> list[a.Action]:
+    """EXPLAIN ANALYZE runs what it explains."""
+    kind = n.query.WhichOneof("node") or ""
+    if switched_on(n.options, "analyze") and kind in _READERS:
+        return _READERS[kind](getattr(n.query, kind), d)
+    return [a.Query()]
+
+
 _READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
     **reading_data.READERS,
     **reading_objects.READERS,
@@ -172,7 +180,7 @@ _READERS: Final[dict[str, Callable[[Any, str], list[a.Action]]]] = {
         a.SetTablespace(Name("", f"everything in tablespace {n.orig_tablespacename}"), n.new_tablespacename, "all")
     ],
     "dropdb_stmt": lambda n, d: [a.Drop("database", (Name("", n.dbname),), if_exists=n.missing_ok)],
-    "explain_stmt": lambda n, d: [a.Query()],
+    "explain_stmt": _explain,
 }
 _OUTSIDE: Final = {
     "createdb_stmt": "CREATE DATABASE",

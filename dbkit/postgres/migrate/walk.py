@@ -18,6 +18,7 @@ from dbkit.postgres.migrate.given_names import constraint_name
 from dbkit.postgres.migrate.locks import locks
 from dbkit.postgres.migrate.memory import remember
 from dbkit.postgres.migrate.reading import read
+from dbkit.postgres.migrate.rules.data import of_the_server
 from dbkit.postgres.migrate.rules.declare import (
     AddedKey,
     AlreadyDone,
@@ -249,7 +250,7 @@ class Walk:
                 body.opaque.append(inner)
                 continue
             for statement in statements:
-                if statement.kind == "select_stmt" and not _calls_own(self.schema, statement):
+                if statement.kind == "select_stmt" and not _calls(self.schema, statement):
                     continue
                 self.coverage.inside += 1
                 ctx.statement, ctx.inside = statement, inside
@@ -286,7 +287,7 @@ def _restore(schema: Schema, saved: Schema) -> None:
         setattr(schema, name, getattr(saved, name))  # pyright: ignore[reportUnknownArgumentType]
 
 
-def _calls_own(schema: Schema, statement: ddl.Statement) -> bool:
-    return any(
-        schema.key(call) in schema.functions for x in read(statement) if isinstance(x, a.Query) for call in x.calls
-    )
+def _calls(schema: Schema, statement: ddl.Statement) -> bool:
+    """Whether a query calls a function that the files define, or one that nothing is known of."""
+    called = (call for x in read(statement) if isinstance(x, a.Query) for call in x.calls)
+    return any(schema.key(call) in schema.functions or not of_the_server(call) for call in called)

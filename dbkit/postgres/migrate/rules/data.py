@@ -8,6 +8,7 @@ from dbkit.postgres.ddl import deparse_node
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.builtins import NOT_VOLATILE, VOLATILE
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
+from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rules.declare import ERROR, INFO, WARN, Together, also, hazard
 
 
@@ -192,11 +193,15 @@ def not_analysed(ctx: Context, action: a.Unread | a.Code | a.Query) -> Iterator[
             yield Hazard(f"procedure {action.calls} is not in the files: what it does is not known", str(action.calls))
     elif isinstance(action, a.Query):
         for call in action.calls:
-            known = call.name in NOT_VOLATILE or call.name in VOLATILE or call.schema == "pg_catalog"
-            if not known and ctx.schema.key(call) not in ctx.schema.functions and call.name not in _AGGREGATES:
+            if ctx.schema.key(call) not in ctx.schema.functions and not of_the_server(call):
                 yield Hazard(
                     f"function {call} is not in the files: what it does is not known", str(call), severity=INFO
                 )
+
+
+def of_the_server(call: Name) -> bool:
+    """Whether a function is one of PostgreSQL's own, which change no table."""
+    return call.schema == "pg_catalog" or call.name in NOT_VOLATILE or call.name in VOLATILE or call.name in _AGGREGATES
 
 
 _AGGREGATES = frozenset(

@@ -9,6 +9,7 @@ from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.rules.declare import (
     AX,
+    BRIEF,
     ERROR,
     INFO,
     REWRITES,
@@ -40,9 +41,18 @@ def refresh(ctx: Context, action: a.Refresh) -> Iterator[Hazard]:
 
     Fix: REFRESH ... CONCURRENTLY, which needs a unique index on plain columns without a condition.
 
-    Not reported when: the view was created by the same file, or is emptied WITH NO DATA.
+    WITH NO DATA is brief and worse: until the next refresh every query of the view fails.
+
+    Not reported when: the view was created by the same file.
     """
-    if action.concurrently or ctx.fresh(action.view) or not action.with_data:
+    if action.concurrently or ctx.fresh(action.view):
+        return
+    if not action.with_data:
+        yield Hazard(
+            f"{action.view} is emptied: every query of it fails until it is refreshed",
+            object=str(action.view),
+            data={"lock": AX, "cost": BRIEF},
+        )
         return
     rewrite = recipes.refresh(ctx.statement.sql) if not ctx.inside else None
     indexed = any(i.unique and not i.partial and all(i.columns) for i in ctx.schema.indexes_on(action.view))
