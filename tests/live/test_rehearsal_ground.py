@@ -1,9 +1,11 @@
 """On a server that outlives the rehearsal nothing stays behind, and what a killed one left is swept."""
 
+import errno
+
 import psycopg
 import pytest
 
-from dbkit.ephemeral import postgres_databases
+from dbkit.ephemeral import Unavailable, postgres_databases
 from dbkit.ephemeral.postgres import ADDRESS
 from dbkit.errors import UsageError
 from dbkit.postgres.migrate.rehearse import ground as grounds
@@ -122,3 +124,17 @@ def test_a_dump_with_an_extension_that_is_not_here_loads(on):
     with grounds.prepare(18) as ground:
         grounds.build(ground, ground.database(), dump, "schema.sql", [], None)
         assert ground.lacks[0] == "extension no_such is not installed where the throw-away server runs"
+
+
+def test_a_full_disk_is_named(tmp_path):
+    def begin():
+        with grounds._roomy():
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(Unavailable, match="run out of disk") as raised:
+        begin()
+    assert "TMPDIR" in (raised.value.hint or "")
+    log = tmp_path / "server.log"
+    assert not grounds._is_full(log)
+    log.write_text('PANIC:  could not write to file "pg_wal/xlogtemp.9": No space left on device\n')
+    assert grounds._is_full(log)

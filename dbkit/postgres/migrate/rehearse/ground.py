@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import secrets
+import tempfile
 import zlib
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Final, LiteralString, cast
 
 import psycopg
 from psycopg import errors, sql
 
+from dbkit.ephemeral import Unavailable
 from dbkit.ephemeral import postgres_databases as databases
 from dbkit.ephemeral.postgres import ADDRESS, PostgresServer, start_postgres
 from dbkit.errors import UsageError
@@ -97,15 +101,46 @@ class Ground:
 @contextmanager
 def prepare(major: int) -> Generator[Ground]:
     """A ground on PostgreSQL `major`. Raises Unavailable (exit 3) with every way that was tried."""
-    with _own_way(), _server(major) as server:
+    with _own_way(), _roomy(), _server(major) as server:
         keeper = psycopg.connect(server.dsn, autocommit=True, application_name="dbkit rehearse: keeper")
         ground = Ground(server, keeper)
         try:
             if server.held is None:
                 _sweep(ground)
             yield ground
+        except psycopg.OperationalError:
+            if _is_full(server.log_file):
+                raise _full() from None
+            raise
         finally:
             ground.close()
+
+
+def _is_full(log: Path | None) -> bool:
+    """Whether a server of ours has met a full disk, by its own log."""
+    try:
+        return log is not None and os.strerror(errno.ENOSPC) in log.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+
+
+def _full() -> Unavailable:
+    return Unavailable(
+        f"no space is left in {tempfile.gettempdir()}",
+        what="the throw-away server has run out of disk",
+        hint="set TMPDIR to a folder with more room, or rehearse with fewer --rows",
+    )
+
+
+@contextmanager
+def _roomy() -> Generator[None]:
+    """A disk that is full while the server is being made, told as one."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise _full() from None
 
 
 @contextmanager
@@ -123,8 +158,6 @@ def _own_way() -> Generator[None]:
 
 def _server(major: int) -> PostgresServer:
     if os.environ.get(ADDRESS):
-        from dbkit.ephemeral import Unavailable
-
         with suppress(Unavailable):  # of another version, or not there: the next sources say what is missing
             return start_postgres(major, sources=("dsn",))
     return start_postgres(major, settings=_SETTINGS, sources=("embedded", "local", "container"))
