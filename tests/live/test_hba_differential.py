@@ -10,10 +10,11 @@ from dbkit.ephemeral.postgres import start_postgres
 from dbkit.postgres.hba.ident import read_file as read_maps
 from dbkit.postgres.hba.reader import read_file
 from tests.fixtures.parts import missing
+from tests.rules.live_example import until
 
 # What a build without TLS, GSSAPI, LDAP or PAM refuses, and lines of which the server does not say what is wrong.
 OF_THE_BUILD = "not supported by this build"
-MUTE = ("clientcert=1", "clientname=XX", "radiusservers=a", "issuer=a scope=b")
+MUTE = ("clientcert=1", "clientname=XX", "radiusservers=a")
 LINES = r"""
 local all all trust
 local all all
@@ -259,6 +260,38 @@ def test_every_map_is_read_as_the_server_reads_it(pg_major):
     assert ours == rows
     assert len(ours) > 25
     assert not held.loads
+
+
+OAUTH = r"""
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b validator=one
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b validator=three
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b validator=one map=x
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b validator=one map=x delegate_ident_mapping=1
+host all all 0.0.0.0/0 oauth issuer=https://a scope=b validator=one delegate_ident_mapping=1
+""".strip()
+
+
+def test_libraries_that_prove_a_token_must_be_named():
+    try:
+        made = start_postgres(18, sources=("embedded", "local"))
+    except Unavailable as error:
+        missing("postgres18", " ".join(error.reason.split()))
+    with made as server, psycopg.connect(server.dsn, autocommit=True) as connection:
+        hba, conf = server.directory / "pg_hba.conf", server.directory / "postgresql.conf"
+        way_in = hba.read_text()
+        for libraries in ("", "one", "one, two", "one,,two"):
+            hba.write_text(way_in)
+            with conf.open("a") as stream:
+                stream.write(f"oauth_validator_libraries = '{libraries}'\n")
+            connection.execute("select pg_reload_conf()")
+            shown = f"select setting = '{libraries}' from pg_settings where name = 'oauth_validator_libraries'"
+            until(server, shown, database="postgres")
+            hba.write_text(OAUTH + "\n")
+            with psycopg.connect(server.dsn) as anew:
+                rows = anew.execute("select line_number, error from pg_hba_file_rules").fetchall()
+            held = read_file(hba, 18, validators=libraries)
+            assert [(r.line, r.error) for r in held.rules] == rows
 
 
 @pytest.mark.parametrize("text", ["", "# nothing\n", "\n\n"])

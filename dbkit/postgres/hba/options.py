@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from dbkit.digits import whole
+from dbkit.postgres.conf.checks import split_directories
 
 _LDAP: Final = (
     "ldapurl ldaptls ldapscheme ldapserver ldapport ldapbinddn ldapbindpasswd ldapsearchattribute ldapsearchfilter "
@@ -83,4 +84,24 @@ def lacking(method: str, given: Mapping[str, str], major: int) -> str:
     for name in needs:
         if name not in given:
             return f'authentication method "{method}" requires argument "{name}" to be set'
+    return ""
+
+
+def validator(given: Mapping[str, str], libraries: str) -> str:
+    """Why a line with method oauth is refused for the libraries that may prove a token (18 and newer); else empty."""
+    name = given.get("validator")
+    allowed = split_directories(libraries)
+    if not libraries:
+        return "oauth_validator_libraries must be set for authentication method oauth"
+    if allowed is None:
+        return 'invalid list syntax in parameter "oauth_validator_libraries"'
+    if name is None and len(allowed) > 1:
+        return (
+            'authentication method "oauth" requires argument "validator" to be set when oauth_validator_libraries '
+            "contains multiple options"
+        )
+    if name is not None and name not in allowed:
+        return f'validator "{name}" is not permitted by oauth_validator_libraries'
+    if "map" in given and given.get("delegate_ident_mapping") == "1":
+        return "map cannot be used in combination with delegate_ident_mapping"
     return ""

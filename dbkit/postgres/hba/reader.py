@@ -71,9 +71,13 @@ class HbaFile:
         return bool(good) and len(good) == len(self.rules)
 
 
-def read_file(path: Path, major: int, *, ssl: bool = False) -> HbaFile:
-    """Read a pg_hba.conf; `ssl` is the server's setting. Raises UsageError when it cannot be read."""
-    return HbaFile(str(path), major, tuple(_rule(line, major, ssl=ssl) for line in read(path, major)))
+def read_file(path: Path, major: int, *, ssl: bool = False, validators: str = "") -> HbaFile:
+    """Read a pg_hba.conf; `ssl` and `validators` (oauth_validator_libraries) are the server's settings.
+
+    Raises UsageError when it cannot be read.
+    """
+    lines = read(path, major)
+    return HbaFile(str(path), major, tuple(_rule(line, major, validators, ssl=ssl) for line in lines))
 
 
 @dataclass
@@ -94,16 +98,16 @@ class _Fields:
         return tokens[0]
 
 
-def _rule(line: Line, major: int, *, ssl: bool) -> HbaRule:
+def _rule(line: Line, major: int, validators: str, *, ssl: bool) -> HbaRule:
     if line.error:
         return HbaRule(line.file, line.number, error=line.error)
     try:
-        return _parsed(line, _Fields(list(line.fields)), major, ssl=ssl)
+        return _parsed(line, _Fields(list(line.fields)), major, validators, ssl=ssl)
     except _Refused as refused:
         return HbaRule(line.file, line.number, error=str(refused))
 
 
-def _parsed(line: Line, fields: _Fields, major: int, *, ssl: bool) -> HbaRule:
+def _parsed(line: Line, fields: _Fields, major: int, validators: str, *, ssl: bool) -> HbaRule:
     kind = fields.one("connection type", "connection type").text
     if kind not in _KINDS:
         raise _Refused(f'invalid connection type "{kind}"')
@@ -126,6 +130,9 @@ def _parsed(line: Line, fields: _Fields, major: int, *, ssl: bool) -> HbaRule:
     if method == "cert" and kind != "hostssl":
         raise _Refused("cert authentication is only supported on hostssl connections")
     given = _options(fields.rest, kind, method, major)
+    why = options.validator(given, validators) if method == "oauth" else ""
+    if why:
+        raise _Refused(why)
     shown = tuple(f"{name}={value}" for name, value in given.items() if "passwd" not in name and "secret" not in name)
     return HbaRule(line.file, line.number, kind, databases, users, address, netmask, method, shown, warning)
 

@@ -115,14 +115,15 @@ def scene_of(
 def _access(given: Path | None, file: Path, major: int, held: Mapping[str, Held]) -> tuple[HbaFile | None, str]:
     """The pg_hba.conf that was named, or lies where the file says or beside it; or why there is none."""
     ssl, named = held["ssl"].value == "on", held["hba_file"].value
+    validators = held["oauth_validator_libraries"].value if "oauth_validator_libraries" in held else ""
     if given is not None:
-        return hba_reader.read_file(given, major, ssl=ssl), ""
+        return hba_reader.read_file(given, major, ssl=ssl, validators=validators), ""
     places = [file.parent / named, file.parent / Path(named).name] if named else [file.parent / "pg_hba.conf"]
     found = next((place for place in places if place.is_file()), None)
     if found is None:
         return None, "no pg_hba.conf lies beside the file: name it with --pg-hba"
     try:
-        return hba_reader.read_file(found, major, ssl=ssl), ""
+        return hba_reader.read_file(found, major, ssl=ssl, validators=validators), ""
     except UsageError as error:
         return None, error.what + (f": {error.why}" if error.why else "")
 
