@@ -1,5 +1,6 @@
 """What is found for a wanted index, decided by real servers: one line a case, none of them by comparing text."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from dbkit.postgres.indexes import desired, planning
 from dbkit.postgres.indexes.compare import observe
 from dbkit.postgres.indexes.states import State
 from dbkit.settings import Target
+from tests.fixtures.program import dbkit
 
 SCHEMA = """
 create schema other; create schema ext; create extension pg_trgm schema ext;
@@ -201,6 +203,11 @@ def test_a_partition_that_is_a_foreign_table(db, stage):
     plan = planning.plan(observed, "test")
     assert plan.steps == ()
     assert {p.rule for p in plan.problems} == {"pg.index-cannot-build"}
+    (tablespace,) = planning.plan(look(db.dsn, "create index t on p_1 (a) tablespace nope"), "test").problems
+    assert "create the tablespace" in tablespace.hint
+    done = dbkit("audit", "--select", "pg.index-invalid", "--format", "json", DBKIT_DSN=db.dsn)
+    told = [f["message"] for f in json.loads(done.stdout)["findings"]]
+    assert ["public.p_2 is a foreign table" in message for message in told] == [True] * (stage == "an invalid parent")
 
 
 def test_the_script_of_a_plan_does_what_the_plan_says_and_takes_it_back(platform_db):

@@ -100,6 +100,8 @@ def _hint(error: psycopg.Error) -> str:
             "create extension pg_trgm; if it is there already, its schema is off the search_path: "
             "write the operator class with its schema, such as ext.gin_trgm_ops"
         )
+    if isinstance(error, errors.UndefinedObject) and text.startswith("tablespace"):
+        return "create the tablespace, or leave it out: the index then goes where the table's database keeps its own"
     if isinstance(error, errors.UndefinedObject):
         return "create the extension that brings it, or write it with its schema"
     if isinstance(error, errors.InvalidObjectDefinition):

@@ -151,6 +151,12 @@ def _half_attached(scene: Scene, index: Index) -> Verdict:
     elif sick:
         why = f"the attached {sick[0]} is INVALID"
         hint = f"reindex index concurrently {sick[0]}; then attach it again"
+    elif foreign := [p.qualified for p in scene.partitions if p.parent_oid == index.table_oid and p.is_foreign]:
+        why = f"{foreign[0]} is a foreign table, beside which an index made in steps never becomes valid"
+        hint = (
+            "the partitions' own indexes serve queries; for a valid one, `create index` on the table under another "
+            "name, which blocks writes while it builds, then drop this one"
+        )
     else:
         why = "every partition is attached, but the last one was when its index was not valid"
         hint = f"alter index {index.qualified} attach partition (the index of one partition), once more"
