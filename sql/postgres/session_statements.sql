@@ -1,5 +1,6 @@
 -- Statements that need a session of their own, such as SET, LISTEN and session advisory locks, as often as they ran.
--- What dbkit itself sends is marked and left out. For SET the setting is named: PgBouncer follows some of them.
+-- What dbkit itself sends is marked and left out, and so is what pg_dump sends, which every database has seen. For SET
+-- the setting is named: PgBouncer follows some of them.
 -- Rights: pg_read_all_stats, to see the text of other roles' statements. pg_stat_statements must be on the search path.
 with said as (
   select
@@ -13,10 +14,23 @@ with said as (
   left join pg_roles as r on r.oid = s.userid
   where s.query !~ '/\* dbkit \*/'
 ),
+dumped as (
+  select distinct database, role
+  from said
+  where text ~ '^SET synchronize_seqscans TO '
+),
 named as (
   select
     *,
     case
+      when
+        (database, role) in (select database, role from dumped)
+        and (
+          text ~ '^PREPARE (dump|get)[A-Z][A-Za-z]*[ (]'
+          or text ~ '^SELECT (pg_catalog\.)?set_config\('
+          or text ~ '^SET (DATESTYLE|INTERVALSTYLE|extra_float_digits|synchronize_seqscans|quote_all_identifiers|row_security|statement_timeout|lock_timeout|idle_in_transaction_session_timeout|transaction_timeout) (=|TO) (ISO|POSTGRES|on|off|true|[0-9]+|\$1)$'
+        )
+        then null
       when text ~* '^listen\M' then 'LISTEN'
       -- Not pg_advisory_unlock_all, with which drivers clean up what nobody may have taken.
       when text ~* '\mpg_(try_)?advisory_lock(_shared)?\s*\(' then 'advisory lock'

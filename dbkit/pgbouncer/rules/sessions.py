@@ -94,7 +94,8 @@ def session_features(scene: Scene, limits: SessionLimits) -> Iterator[Verdict | 
 
     Not reported when: no database lends by transaction, or pg_stat_statements shows none of them, or only settings that
     this PgBouncer follows. It cannot tell which clients come through the pooler: the roles are named, and those of
-    `direct_roles` in the policy do not count. What runs inside functions is not seen, nor what dbkit itself sends.
+    `direct_roles` in the policy do not count. What runs inside functions is not seen, nor what dbkit
+    itself and pg_dump send.
 
     See: https://www.pgbouncer.org/features.html
     """

@@ -216,10 +216,12 @@ class EmptyCopy:
         ground.prepare(connection, seconds=60)
         for row in fetch(self._source, assets.query("postgres/planner")):
             try:
-                connection.execute("select set_config(%s, %s, false)", [row["name"], row["setting"]])
+                connection.execute("select /* dbkit */ set_config(%s, %s, false)", [row["name"], row["setting"]])
             except psycopg.Error:
                 continue  # a setting of another minor version or of a library: the planner of the copy has its default
-        connection.execute("select set_config('search_path', %s, false)", [path_sql(self._facts.search_path)])
+        connection.execute(
+            "select /* dbkit */ set_config('search_path', %s, false)", [path_sql(self._facts.search_path)]
+        )
         self._connection = connection
         self._writable()
         return connection

@@ -58,7 +58,7 @@ class Builder:
     def run(self, step: Step, outcome: Outcome, search_path: str, table_oid: int, *, tries: int = 1) -> None:
         """Run one step. Raises Stopped or Broken after tidying up what the statement left."""
         before = cleanup.invalid(self.connection)
-        self.connection.execute("select set_config('search_path', %s, false)", [search_path])
+        self.connection.execute("select /* dbkit */ set_config('search_path', %s, false)", [search_path])
         ran = outcome.started(step, self._epoch)
         self.watch.say("step", object=step.object, action=step.action, sql=step.sql)
         began = time.monotonic()

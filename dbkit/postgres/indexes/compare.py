@@ -55,7 +55,7 @@ def observe(connection: Connection, server: Server, wanted: Sequence[Wanted]) ->
     path = str(fetch(connection, "select reset_val from pg_settings where name = 'search_path'")[0]["reset_val"])
     try:
         with connection.transaction(force_rollback=True):
-            connection.execute("select set_config('search_path', %s, true)", [path])
+            connection.execute("select /* dbkit */ set_config('search_path', %s, true)", [path])
             connection.execute("set local lock_timeout = '2s'")
             tables = _resolve(connection, wanted)
             relations = {r.oid: r for r in catalog.relations(connection)}

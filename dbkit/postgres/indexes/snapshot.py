@@ -72,7 +72,7 @@ def _snapshot(connection: Connection, look: Callable[[], Scene]) -> Scene:
     try:
         with connection.transaction():
             for key, value in (("statement_timeout", STATEMENT_TIMEOUT), ("lock_timeout", LOCK_TIMEOUT)):
-                connection.execute("select set_config(%s, %s, true)", [key, value])
+                connection.execute("select /* dbkit */ set_config(%s, %s, true)", [key, value])
             return look()
     finally:
         if not connection.closed:
@@ -119,7 +119,7 @@ def _ask(replicas: Sequence[Target], primary: Server) -> tuple[tuple[Reads, ...]
                 if (found.system, found.database) != (primary.system, primary.database):
                     unread.append(f"{target.name} is no physical standby of this database")
                     continue
-                connection.execute("select set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
+                connection.execute("select /* dbkit */ set_config('statement_timeout', %s, false)", [STATEMENT_TIMEOUT])
                 held.append(_reads(connection, target.name, fetch(connection, assets.query("postgres/statistics"))[0]))
         except DbkitError as error:
             unread.append(f"{error.what}{f' ({error.why})' if error.why else ''}")

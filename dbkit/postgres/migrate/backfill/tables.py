@@ -90,7 +90,9 @@ def look(connection: Connection, spec: BackfillSpec, by: str = "auto", *, ours: 
 def _about(connection: Connection, query: LiteralString, schema: str, name: str) -> list[dict[str, Any]]:
     """The rows of a query of `sql/` about one table."""
     with connection.transaction():
-        connection.execute("select set_config('dbkit.about', %s, true)", [sql.Identifier(schema, name).as_string()])
+        connection.execute(
+            "select /* dbkit */ set_config('dbkit.about', %s, true)", [sql.Identifier(schema, name).as_string()]
+        )
         return fetch(connection, query)
 
 

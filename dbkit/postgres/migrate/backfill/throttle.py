@@ -85,7 +85,7 @@ class Throttle:
         if limits.pause_file and Path(limits.pause_file).exists():
             return [Hold("pause_file", f"{limits.pause_file} exists")]
         self.connection.execute(
-            "select set_config('dbkit.ours', %s, false), set_config('dbkit.rels', %s, false)",
+            "select /* dbkit */ set_config('dbkit.ours', %s, false), set_config('dbkit.rels', %s, false)",
             [",".join(map(str, self.ours())), ",".join(map(str, self.rels))],
         )
         row = fetch(self.connection, assets.query("backfill/signals"))[0]

@@ -125,7 +125,8 @@ def _seen(connection: Connection, table: Table) -> list[str]:
     try:
         with connection.transaction():
             connection.execute(
-                "select set_config('search_path', quote_ident(%s) || ', pg_catalog', true)", [sight["extension"]]
+                "select /* dbkit */ set_config('search_path', quote_ident(%s) || ', pg_catalog', true)",
+                [sight["extension"]],
             )
             rows = fetch(connection, assets.query("gate/statements"))
     except psycopg.Error:  # not loaded, or not for this role: the gate says so later, here it is a courtesy

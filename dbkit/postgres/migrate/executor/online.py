@@ -217,7 +217,7 @@ class _Call:
     def _allow(self, connection: Connection) -> None:
         budget = self.session.budget
         connection.execute(
-            "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            "select /* dbkit */ set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
             [milliseconds(budget.allowance or 0.01), milliseconds(budget.max_hold if self.strong else 0.0)],
         )
 

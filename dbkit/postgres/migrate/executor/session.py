@@ -205,7 +205,7 @@ class Session:
     def _allow(self, lock: float, statement: float) -> None:
         """The timeouts of what follows in this transaction, in seconds; 0 is none."""
         self.connection.execute(
-            "select set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
+            "select /* dbkit */ set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true)",
             [milliseconds(lock), milliseconds(statement)],
         )
 
