@@ -41,6 +41,7 @@ def compare(found: Sequence[tuple[Found, Finding]], outcome: Outcome, shown: fro
     disagreements: list[Disagreement] = []
     named: dict[int, list[Finding]] = {}
     empty = {str(s.table) for s in outcome.sown if not s.rows}
+    filled = any(s.rows for s in outcome.sown)
     for one, linted in found:
         finding = linted
         position = _position(one, outcome.seen)
@@ -49,7 +50,7 @@ def compare(found: Sequence[tuple[Found, Finding]], outcome: Outcome, shown: fro
             named.setdefault(position, []).append(finding)
             if _borne_out(finding, one, seen):
                 finding = replace(finding, evidence=Evidence.OBSERVED)
-            elif not seen.error and not seen.unrehearsed and finding.suppression is None:
+            elif filled and not seen.error and not seen.unrehearsed and finding.suppression is None:
                 message = _denied(finding, one, seen, empty)
                 if message:
                     disagreements.append(Disagreement(message, position, finding.object, finding.rule))
