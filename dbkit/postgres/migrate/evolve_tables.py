@@ -311,6 +311,13 @@ def _dml(schema: Schema, action: a.Dml, born: int, block: int) -> None:
         schema.partial(action.table).filled = True
 
 
+def _alter_constraint(schema: Schema, action: a.AlterConstraint, born: int, block: int) -> None:
+    held = schema.partial(action.table).constraints.get(action.name)
+    if held is not None and action.enforcement:
+        held.constraint = replace(held.constraint, enforced=action.enforced)
+        held.validated = action.enforced
+
+
 def _set_logged(schema: Schema, action: a.SetLogged, born: int, block: int) -> None:
     schema.partial(action.table).unlogged = not action.logged
 
@@ -332,6 +339,7 @@ APPLIERS: Final[dict[type[a.Action], Callable[[Schema, Any, int, int], None]]] =
     a.ValidateConstraint: _validate,
     a.DropConstraint: _drop_constraint,
     a.Dml: _dml,
+    a.AlterConstraint: _alter_constraint,
     a.SetLogged: _set_logged,
     a.SetAccessMethod: _access_method,
     a.AttachPartition: _attach_partition,

@@ -197,7 +197,7 @@ def _alter_constraint(action: a.AlterConstraint, schema: Schema, major: int) -> 
     held = table.constraints.get(action.name) if table else None
     parent = held.constraint.parent if held is not None else None
     found = _tree(schema, action, AX, heirs=False)
-    return [*found, *([(parent, AX)] if parent is not None and action.enforcement else [])]
+    return [*found, *([(parent, SRX if action.enforced else AX)] if parent is not None and action.enforcement else [])]
 
 
 def _validate(action: a.ValidateConstraint, schema: Schema, major: int) -> Locks:

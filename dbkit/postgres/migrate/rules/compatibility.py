@@ -294,7 +294,15 @@ def cached_plan(ctx: Context, action: a.AddColumn | a.DropColumn | a.AlterType) 
 
 @hazard(
     "migrate.needs-newer-server",
-    on=(a.DetachPartition, a.Reindex, a.SetAccessMethod, a.SetExpression, a.AddColumn, a.AddConstraint),
+    on=(
+        a.DetachPartition,
+        a.Reindex,
+        a.SetAccessMethod,
+        a.SetExpression,
+        a.AddColumn,
+        a.AddConstraint,
+        a.AlterConstraint,
+    ),
     category="compatibility",
     severity=ERROR,
     ok="Every statement exists in the server's version",
@@ -338,6 +346,8 @@ def _needs(action: a.Action) -> tuple[int, str]:
         return 12, "a generated column"
     if isinstance(action, a.AddColumn) and action.column.generated == "virtual":
         return 18, "a virtual generated column"
+    if isinstance(action, a.AlterConstraint) and action.enforcement:
+        return 18, "ALTER CONSTRAINT ... [NOT] ENFORCED"
     if isinstance(action, a.AddConstraint):
         if action.constraint.kind == "notnull":
             return 18, "ADD CONSTRAINT ... NOT NULL"

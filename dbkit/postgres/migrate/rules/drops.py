@@ -236,6 +236,8 @@ def drop_constraint(ctx: Context, action: a.DropConstraint | a.AlterConstraint) 
 
     Not reported when: the file added it itself, or adds one of the same name.
     """
+    if isinstance(action, a.AlterConstraint) and action.enforcement and action.enforced:
+        return
     table = ctx.schema.table(action.table)
     held = table.constraints.get(action.name) if table is not None else None
     if ctx.fresh(action.table) or (held is not None and held.born == ctx.number):

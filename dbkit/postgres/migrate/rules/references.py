@@ -15,7 +15,7 @@ from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, SCANS, WARN
 
 @hazard(
     "migrate.foreign-key-scans",
-    on=a.AddConstraint,
+    on=(a.AddConstraint, a.AlterConstraint),
     category="lock",
     severity=ERROR,
     lock="SHARE ROW EXCLUSIVE on both tables",
@@ -31,16 +31,20 @@ from dbkit.postgres.migrate.rules.declare import BRIEF, ERROR, INFO, SCANS, WARN
         "add-fk-without-not-valid",
     ),
 )
-def foreign_key_scans(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]:
+def foreign_key_scans(ctx: Context, action: a.AddConstraint | a.AlterConstraint) -> Iterator[Hazard]:
     """Adding a foreign key stops writes to both tables while every row is checked.
 
-    Why: it holds SHARE ROW EXCLUSIVE on the referencing and the referenced table for a join over both.
+    Why: it holds SHARE ROW EXCLUSIVE on the referencing and the referenced table for a join over both. ALTER CONSTRAINT
+    ... ENFORCED (from 18) does the same under ACCESS EXCLUSIVE on the referencing one.
 
     Fix: add it NOT VALID (brief, new rows are checked from then on), then VALIDATE CONSTRAINT in another transaction.
 
     Not reported when: the referencing table was created by the same file and not filled from a query, so that it holds
     nothing to check; or it is partitioned and the server older than 18 (see migrate.foreign-key-on-partitioned).
     """
+    if isinstance(action, a.AlterConstraint):
+        yield from _enforced(ctx, action)
+        return
     made = action.constraint
     child = ctx.schema.table(action.table)
     filled = child is not None and child.filled and not (made.parent is not None and ctx.fresh(made.parent))
@@ -57,6 +61,22 @@ def foreign_key_scans(ctx: Context, action: a.AddConstraint) -> Iterator[Hazard]
         rewrite=rewrite if ctx.alone and made.exact else None,
         tables=(action.table, made.parent) if made.parent else (action.table,),
         data={"lock": "SHARE ROW EXCLUSIVE", "cost": SCANS, "constraint": name},
+    )
+
+
+def _enforced(ctx: Context, action: a.AlterConstraint) -> Iterator[Hazard]:
+    table = ctx.schema.table(action.table)
+    held = table.constraints.get(action.name) if table is not None else None
+    if not (action.enforcement and action.enforced) or ctx.fresh(action.table):
+        return
+    if held is not None and held.constraint.enforced:
+        return
+    parent = held.constraint.parent if held is not None else None
+    yield Hazard(
+        f"foreign key {action.name} checks every row of {action.table} while reads and writes of it wait",
+        object=str(action.table),
+        tables=(action.table, parent) if parent else (action.table,),
+        data={"lock": "ACCESS EXCLUSIVE", "cost": SCANS, "constraint": action.name},
     )
 
 
