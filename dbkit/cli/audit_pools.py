@@ -67,8 +67,10 @@ def gather(
     held: Settings, files: Sequence[Path], poolers: Sequence[Target], flags: PoolerFlags, policy: str | None
 ) -> Pools:
     """Read the files and ask the consoles. One that does not answer is reported by its own look."""
+    if not files and not poolers:
+        return Pools()
     from dbkit.pgbouncer import audit as engine
-    from dbkit.pgbouncer import console, demand
+    from dbkit.pgbouncer import demand
     from dbkit.pgbouncer.ini import parameters
 
     made: list[tuple[str, tuple[str, ...], tuple[Demand, ...]]] = []
@@ -80,6 +82,8 @@ def gather(
         made.append((file.name, (), tuple(sums)))
     for one in poolers:
         question = question_of(flags, targets.policy_of(held, one, policy), held, one)
+        from dbkit.pgbouncer import console
+
         try:
             live = console.look(one)
         except DbkitError:
@@ -92,9 +96,11 @@ def gather(
 
 def _meant(one: Target | None, behind: Sequence[str], sums: Sequence[Demand], *, alone: bool) -> Demand | None:
     """The sum of a pooler that is about this server."""
-    from dbkit.postgres.facts import addresses
+    called: list[Demand] = []
+    if one is not None:
+        from dbkit.postgres.facts import addresses
 
-    called = [d for d in sums if one is not None and (d.host, d.port) in addresses(one)]
+        called = [d for d in sums if (d.host, d.port) in addresses(one)]
     named = one is not None and (one.name in behind if behind else alone)
     if not called and (one is None or (named and len(behind) <= 1)):
         called = [d for d in sums if d.total]
