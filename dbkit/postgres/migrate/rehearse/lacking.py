@@ -11,7 +11,7 @@ import psycopg
 from dbkit import assets
 from dbkit.postgres import ddl
 
-_STAND_INS: Final = {"uuid-ossp": "uuid_ossp_stand_in"}
+_STAND_INS: Final = {"uuid-ossp": "postgres/uuid_ossp_stand_in"}
 """Extensions whose functions the server can give in another way, and the SQL that does."""
 _ELSEWHERE: Final = {
     "createdb_stmt": "CREATE DATABASE",
@@ -69,7 +69,7 @@ def passed_over(connection: psycopg.Connection, statement: ddl.Statement, *, ins
                 "select pg_catalog.set_config('search_path', coalesce(%s, current_schema(), 'public'), true)",
                 [chosen],
             )
-            connection.execute(assets.query(f"postgres/{_STAND_INS[name]}"))
+            connection.execute(assets.query(_STAND_INS[name]))
         return f"the server's own functions stand in for extension {name}, which is not installed here"
     return f"extension {name} is not installed where the throw-away server runs"
 
