@@ -53,11 +53,11 @@ def test_a_plain_revision_is_not_taken_back_with_what_people_wrote(place):
     place.done("expand")
     place.run("insert into kept values (1)")
     with pytest.raises(Refused, match="would lose data; nothing was changed") as raised:
-        place.move("rollback")
+        place.move("rollback", accept=())
     assert raised.value.why == "its downgrade() drops kept, which holds rows"
     place.run("delete from kept; update t set note = 'written'")
     with pytest.raises(Refused) as raised:
-        place.move("rollback")
+        place.move("rollback", accept=())
     assert raised.value.why == "its downgrade() drops t.note, which holds values"
     process = place.cli("rollback", "--accept", "loss")
     out, told = process.communicate(timeout=60)
