@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from dbkit import diffs
 from dbkit.errors import UsageError
 from dbkit.pgbouncer.ini import lexer
 from dbkit.pgbouncer.ini.file import IniFile
@@ -40,7 +40,7 @@ def patch(ini: IniFile, edits: Iterable[Edit]) -> str:
     """A unified diff over the file and what it includes; empty when nothing changes.
 
     A key is changed where its effective line stands, and added at the end of the last `[pgbouncer]` otherwise. When two
-    edits want one key, the first wins.
+    edits want one key, the first wins. A line that holds a secret is named above the diff instead of changed.
     """
     texts = _edited(ini, list(edits))
     return "".join(_diff(name, text) for name, text in texts.items())
@@ -115,13 +115,13 @@ def _text(texts: dict[str, _Text], name: str) -> _Text:
             raw = Path(name).read_bytes()
         except OSError as error:
             raise UsageError(f"cannot read {name}", why=error.strerror) from None
-        # At line feeds only, as the daemon and `patch` count: splitlines() also splits at form feeds and the like.
-        texts[name] = _Text(re.findall(r"[^\n]*\n|[^\n]+", raw.decode("utf-8", "surrogateescape")) or [""])
+        texts[name] = _Text(diffs.lines_of(raw.decode("utf-8", "surrogateescape")) or [""])
     return texts[name]
 
 
 def _diff(name: str, text: _Text) -> str:
-    """`patch` wants a line end everywhere, and says so where the file has none."""
-    old, new = f"a/{name.lstrip('/')}", f"b/{name.lstrip('/')}"
-    lines = difflib.unified_diff(text.lines, text.result(), old, new)
-    return "".join(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines)
+    said = ""
+    for number in [n for n in text.replaced if diffs.secret(text.lines[n])]:
+        del text.replaced[number]
+        said += diffs.left_alone(name, number + 1)
+    return said + diffs.unified(text.lines, text.result(), f"a/{name.lstrip('/')}", f"b/{name.lstrip('/')}")

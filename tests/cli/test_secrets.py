@@ -132,6 +132,9 @@ def test_of_a_file(tmp_path):
         assert [line for line in done.stdout.splitlines() if "c4nary" in line.replace("bindpaswd=c4nary", "")] == []
         if fmt == "json":
             earlier.write_text(done.stdout)
+    for fix in ("fix.patch", "fix.sql"):
+        dbkit("audit", "--pg-conf", "postgresql.conf", "--pg-version", "15", "--fix", fix, cwd=tmp_path)
+        assert "c4nary" not in (tmp_path / fix).read_text()
     (held,) = json.loads(earlier.read_text())["files"]
     assert held["settings"]["primary_conninfo"]["value"] == "host=h user=replica password=*** sslmode=prefer"
     assert held["settings"]["app.password"]["raw"] == "***"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dbkit import diffs
 from dbkit.model import Finding
 from dbkit.postgres.migrate.found import Found
 from dbkit.postgres.migrate.source import Script
@@ -32,14 +32,8 @@ class Change:
     @property
     def diff(self) -> str:
         """A unified diff that `git apply` and `patch` read."""
-        return "".join(
-            difflib.unified_diff(
-                self.before.splitlines(keepends=True),
-                self.after.splitlines(keepends=True),
-                f"a/{self.file.lstrip('/')}",
-                f"b/{self.file.lstrip('/')}",
-            )
-        )
+        name = self.file.lstrip("/")
+        return diffs.unified(diffs.lines_of(self.before), diffs.lines_of(self.after), f"a/{name}", f"b/{name}")
 
 
 @dataclass(frozen=True, slots=True)

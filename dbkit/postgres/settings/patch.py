@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
+from dbkit import diffs
 from dbkit.postgres.conf.reader import ConfFile, Setting
 from dbkit.postgres.settings import dialects, repair
 from dbkit.postgres.settings.repair import Edit
@@ -22,7 +22,10 @@ _LINE: Final = re.compile(
 
 
 def unified(scene: Scene, edits: Sequence[Edit], changes: Sequence[Change]) -> str:
-    """The diff; empty when nothing changes. Paths are relative to the audited file's folder: `patch -d DIR -p0`."""
+    """The diff; empty when nothing changes. Paths are relative to the audited file's folder: `patch -d DIR -p0`.
+
+    A line that holds a secret is named above the diff of its file instead of changed.
+    """
     if scene.conf is None:
         return ""
     mended = scene.repaired[-1] if scene.repaired else scene.conf
@@ -71,16 +74,10 @@ def _append(content: bytes, lines: Iterable[str]) -> bytes:
 
 
 def _diff(before: bytes, after: bytes, path: str) -> str:
-    if before == after:
-        return ""
-    old, new = (text.decode("utf-8", "surrogateescape").split("\n") for text in (before, after))
-    lines = [f"--- {path}\n", f"+++ {path}\n"]
-    made = difflib.unified_diff(_ended(old), _ended(new), n=3)
-    lines += [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in list(made)[2:]]
-    return "".join(lines)
-
-
-def _ended(lines: list[str]) -> list[str]:
-    """Lines with their line feeds; the last is without one when the file is."""
-    whole = [f"{line}\n" for line in lines[:-1]]
-    return [*whole, lines[-1]] if lines[-1] else whole
+    old, new = (diffs.lines_of(text.decode("utf-8", "surrogateescape")) for text in (before, after))
+    said = ""
+    for number, (was, line) in enumerate(zip(old, new, strict=False)):  # edits keep the lines' numbers
+        if was != line and was.rstrip("\r\n") != line.rstrip("\r\n") and diffs.secret(was):
+            new[number] = was
+            said += diffs.left_alone(path, number + 1)
+    return said + diffs.unified(old, new, path, path)
