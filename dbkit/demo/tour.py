@@ -17,6 +17,7 @@ from dbkit.demo import shop
 from dbkit.demo.broken import FAULTS, LongReport, break_it
 from dbkit.demo.command import run
 from dbkit.demo.traffic import Result, Traffic
+from dbkit.ephemeral.own_way import own_way
 from dbkit.ephemeral.postgres import PostgresServer, start_postgres
 from dbkit.ephemeral.postgres_databases import clone, create
 from dbkit.errors import Broken
@@ -56,7 +57,8 @@ class Tour:
     def run(self) -> Outcome:
         """Everything, from an empty machine to the verified end. Leaves no server behind."""
         self.say("Starting a throw-away PostgreSQL")
-        with start_postgres(18, sources=("embedded", "local", "container"), settings=SERVER_SETTINGS) as server:
+        sources = ("embedded", "local", "container")
+        with own_way(), start_postgres(18, sources=sources, settings=SERVER_SETTINGS) as server:
             return self._on(server)
 
     def _on(self, server: PostgresServer) -> Outcome:

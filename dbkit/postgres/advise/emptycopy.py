@@ -20,6 +20,7 @@ from psycopg import conninfo, sql
 
 from dbkit import assets
 from dbkit.ephemeral import Unavailable
+from dbkit.ephemeral.own_way import own_way, without_leads
 from dbkit.ephemeral.postgres import start_postgres
 from dbkit.postgres.advise import ground, sizes
 from dbkit.postgres.advise.candidate import Candidate
@@ -64,10 +65,11 @@ class EmptyCopy:
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            server = stack.enter_context(self._start())
-            self._server: PostgresServer = server
+            with own_way():
+                server = stack.enter_context(self._start())
+                self._server: PostgresServer = server
+                self._create()
             self.name = f"an empty copy on PostgreSQL {server.version_text} with the target's statistics"
-            self._create()
             self._load(self._dump())
             self._connection = self._connect()
             self._stack = stack.pop_all()
@@ -203,7 +205,7 @@ class EmptyCopy:
     def _load(self, script: str) -> None:
         program = self._server.binaries.program("psql") if self._server.binaries else Path("psql")
         command = [str(program), "-Xq", "-d", self._server.dsn_for(DATABASE, secret=False), "-f", "-"]
-        environment = {**os.environ, "PGPASSWORD": self._server.password, "PGOPTIONS": ""}
+        environment = {**without_leads(os.environ), "PGPASSWORD": self._server.password}
         done = subprocess.run(
             command, input=script, env=environment, capture_output=True, text=True, check=False, timeout=DUMP_SECONDS
         )
@@ -212,7 +214,8 @@ class EmptyCopy:
             self.notes.append(f"{len(broken)} statements of the schema failed on the copy, the first: {broken[0]}")
 
     def _connect(self) -> Connection:
-        connection = connect(from_address(self._server.dsn_for(DATABASE)), purpose="index advise, on a copy")
+        with own_way():
+            connection = connect(from_address(self._server.dsn_for(DATABASE)), purpose="index advise, on a copy")
         ground.prepare(connection, seconds=60)
         for row in fetch(self._source, assets.query("postgres/planner")):
             try:
@@ -307,7 +310,7 @@ class EmptyCopy:
 
     def _hollow(self, pages: int) -> None:
         """Give every table (not its indexes, whose first page is read) a length."""
-        with psycopg.connect(self._server.dsn_for(DATABASE), autocommit=True) as connection:
+        with own_way(), psycopg.connect(self._server.dsn_for(DATABASE), autocommit=True) as connection:
             for table in self._tables:
                 row = connection.execute(
                     "select pg_catalog.pg_relation_filepath(pg_catalog.to_regclass(%s))", [table.qualified]

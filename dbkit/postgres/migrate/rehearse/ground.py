@@ -19,6 +19,7 @@ from psycopg import errors, sql
 
 from dbkit.ephemeral import Unavailable
 from dbkit.ephemeral import postgres_databases as databases
+from dbkit.ephemeral.own_way import own_way
 from dbkit.ephemeral.postgres import ADDRESS, PostgresServer, start_postgres
 from dbkit.errors import UsageError
 from dbkit.postgres import ddl
@@ -30,10 +31,6 @@ from dbkit.postgres.migrate.source import Script, blank
 PREFIX: Final = "dbkit_rehearsal_"
 # autovacuum would hold locks of its own and count as somebody in the way.
 _SETTINGS: Final = {"autovacuum": "off", "max_wal_size": "8GB", "checkpoint_timeout": "1h"}
-_LEADS: Final = tuple(
-    "PGHOSTADDR PGSERVICE PGOPTIONS PGSSLMODE PGSSLNEGOTIATION PGGSSENCMODE PGREQUIREAUTH PGCHANNELBINDING"
-    " PGTARGETSESSIONATTRS PGLOADBALANCEHOSTS".split()
-)
 _INSTALL: Final = "install it where the throw-away server runs, or give a server that has it: DBKIT_TEST_POSTGRES_DSN"
 _ROLE: Final = re.compile(r'role "(.+)" does not exist')
 _HARMLESS: Final = (
@@ -101,7 +98,7 @@ class Ground:
 @contextmanager
 def prepare(major: int) -> Generator[Ground]:
     """A ground on PostgreSQL `major`. Raises Unavailable (exit 3) with every way that was tried."""
-    with _own_way(), _roomy(), _server(major) as server:
+    with own_way(), _roomy(), _server(major) as server:
         keeper = psycopg.connect(server.dsn, autocommit=True, application_name="dbkit rehearse: keeper")
         ground = Ground(server, keeper)
         try:
@@ -141,19 +138,6 @@ def _roomy() -> Generator[None]:
         if error.errno != errno.ENOSPC:
             raise
         raise _full() from None
-
-
-@contextmanager
-def _own_way() -> Generator[None]:
-    """Without what the environment tells libpq: PGHOSTADDR or a service would lead to another server than ours."""
-    if os.environ.get(ADDRESS):
-        yield
-        return
-    held = {name: os.environ.pop(name) for name in _LEADS if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(held)
 
 
 def _server(major: int) -> PostgresServer:
