@@ -129,7 +129,7 @@ def test_values_that_come_or_change_meanwhile(place):
     assert isinstance(refused, Refused)
     assert "public.mood has other values" in refused.what
     assert place.phase(change) == "verified"
-    place.done("rollback")
+    place.done("rollback", change)
     place.run("update t set m = 'wild' where id = 1")
     refused = place.move("expand").error
     assert isinstance(refused, Refused)
