@@ -9,7 +9,7 @@ from typing import Final
 from dbkit.model import Evidence, Json, Severity
 from dbkit.postgres.ddl import Statement, numbers
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate.locks import Locks, Mode
+from dbkit.postgres.migrate.lock_mode import Locks, Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.schema import Index, Schema, Table
 from dbkit.postgres.migrate.transactions import Session

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.transactions import Held
 

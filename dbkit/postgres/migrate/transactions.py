@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name
 
 

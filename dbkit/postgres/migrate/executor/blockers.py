@@ -13,7 +13,7 @@ from dbkit import assets
 from dbkit.errors import UsageError
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.indexes.watch import Blocker
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 
 ORDINARY: Final = 0.5
 """Seconds: transactions younger than this are traffic, and end before a retry does."""

@@ -25,7 +25,7 @@ from dbkit.postgres.migrate.executor.done import Done
 from dbkit.postgres.migrate.executor.lone import Fill, Lone, statement
 from dbkit.postgres.migrate.executor.units import Unit
 from dbkit.postgres.migrate.executor.wants import Want
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 

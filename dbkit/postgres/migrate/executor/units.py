@@ -16,7 +16,8 @@ from dbkit.errors import UsageError
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import reading
-from dbkit.postgres.migrate.locks import Mode, locks
+from dbkit.postgres.migrate.lock_mode import Mode
+from dbkit.postgres.migrate.locks import locks
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rules.transactions import refuses_transaction
 from dbkit.postgres.migrate.schema import Schema

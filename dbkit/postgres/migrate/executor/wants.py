@@ -11,7 +11,7 @@ from psycopg import sql
 from dbkit import assets
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.executor.units import Sentence
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Final
 
 from dbkit.model import Evidence, Finding
 from dbkit.postgres.migrate.found import Found
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.rehearse.observed import Observation, stops
 from dbkit.postgres.migrate.rehearse.rehearsal import Outcome
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.rehearse.clock import Clock
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Relation
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from dbkit.exhibits import Exhibit, Lane, Span, Table, Text, Timeline, Tone
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.rehearse import predict
 from dbkit.postgres.migrate.rehearse.budget import interval
 from dbkit.postgres.migrate.rehearse.observed import Observation

@@ -11,7 +11,7 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg import sql
 
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rehearse.clock import Clock
 from dbkit.postgres.migrate.rehearse.observed import Hold, Observation, Stall

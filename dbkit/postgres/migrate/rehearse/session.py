@@ -12,7 +12,7 @@ from psycopg.pq import TransactionStatus
 
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate import actions as a
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.reading import read
 from dbkit.postgres.migrate.rehearse import mentions, notices, state
 from dbkit.postgres.migrate.rehearse.brakes import Brakes

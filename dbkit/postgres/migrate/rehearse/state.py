@@ -10,7 +10,7 @@ import psycopg
 from dbkit import assets
 from dbkit.postgres import ddl
 from dbkit.postgres.connect import fetch
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rehearse import mentions
 from dbkit.postgres.migrate.rehearse.notices import Said

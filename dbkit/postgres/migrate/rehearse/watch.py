@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import psycopg
 
 from dbkit import assets
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.rehearse.observed import MODES
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
 from dbkit.postgres.migrate.given_names import constraint_name
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import quote
 from dbkit.postgres.migrate.rules.declare import ERROR, SCANS, WARN, also, hazard
 

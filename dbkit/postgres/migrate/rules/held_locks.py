@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import BOOKKEEPING, Context, Hazard
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name
 from dbkit.postgres.migrate.rules.declare import INFO, WARN, WhileHeld, also, hazard
 from dbkit.postgres.migrate.transactions import Held

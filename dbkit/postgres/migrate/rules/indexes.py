@@ -9,7 +9,7 @@ from dbkit.model import Evidence
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate import recipes
 from dbkit.postgres.migrate.context import Context, Hazard
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.names import Name, quote
 from dbkit.postgres.migrate.rules.declare import BUILDS, ERROR, INFO, WARN, AlreadyDone, also, hazard
 from dbkit.postgres.migrate.schema import Index

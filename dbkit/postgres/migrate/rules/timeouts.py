@@ -7,7 +7,7 @@ from typing import Final
 
 from dbkit.postgres.migrate import actions as a
 from dbkit.postgres.migrate.context import Context, Hazard
-from dbkit.postgres.migrate.locks import Mode
+from dbkit.postgres.migrate.lock_mode import Mode
 from dbkit.postgres.migrate.rules.declare import (
     INFO,
     WARN,
