@@ -66,7 +66,9 @@ def apply(
     if dry_run:
         print(plans.text(made), end="")
         return
-    output.note(plans.text(made), quiet=quiet)
-    if made.steps:
+    if not made.steps:  # what needs a person is in the report
+        output.note("\n".join(plans.summary(made)), quiet=quiet)
+    else:
+        output.note(plans.text(made), quiet=quiet)
         targets.confirm(f"Apply {len(made.steps)} steps to database {made.target.database}?", yes=yes)
     execute(made, chosen, how, fmt=fmt, outputs=outputs, fail_on=fail_on, quiet=quiet)

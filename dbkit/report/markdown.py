@@ -19,12 +19,18 @@ def render(report: Report) -> str:
     ]
     if report.active:
         lines += ["", "| severity | rule | object | finding |", "|---|---|---|---|"]
-        lines += [f"| {f.severity.value} | {f.rule} | {_cell(f.object)} | {_cell(f.message)} |" for f in report.active]
+        lines += [_row(finding, several=len(report.targets) > 1) for finding in report.active]
     for finding in report.active:
         lines += _fix(finding)
     for exhibit in report.exhibits:
         lines += ["", f"### {_cell(exhibit.title)}", "", *_exhibit(exhibit)]
     return "\n".join(lines) + "\n"
+
+
+def _row(finding: Finding, *, several: bool) -> str:
+    where = f"{finding.location.file}:{finding.location.line or 1}: " if finding.location else ""
+    named = f"{finding.object} on {finding.target}" if several else finding.object
+    return f"| {finding.severity.value} | {finding.rule} | {_cell(named)} | {_cell(where + finding.message)} |"
 
 
 def _fix(finding: Finding) -> list[str]:

@@ -29,11 +29,11 @@ def test_duplicate_rows_under_a_unique_build(made):
 
 
 def test_duplicates_under_an_expression_and_a_predicate(made):
-    made.wish("create unique index i_u on t ((a / 2), lower(c)) where b < 3;")
+    made.wish("create unique index i_u on t ((a / 2), lower(c), (7)) where b < 3;")
     made.db.execute("update t set a = 1, c = 'X' where id in (1, 2)")
     applied = made.apply()
     assert "2 rows share 1 value" in applied.error.what
-    assert made.db.execute(applied.error.hint.partition("to see them: ")[2]) == [(0, "x", 2)]
+    assert made.db.execute(applied.error.hint.partition("to see them: ")[2]) == [(0, "x", 7, 2)]
 
 
 @pytest.mark.parametrize(

@@ -82,11 +82,13 @@ def _query(row: dict[str, Any]) -> sql.Composed:
     conditions = [] if row["nulls_collide"] else [sql.SQL("{} is not null").format(key) for key in keys]
     if row["predicate"]:
         conditions.append(sql.SQL("({})").format(sql.SQL(cast(LiteralString, row["predicate"]))))
-    listed = sql.SQL(", ").join(keys)
+    # A constant in parentheses would be taken for a position, or refused: an expression is named by its own position.
+    grouped = [sql.Literal(n) if row["keys"][n - 1].startswith("(") else key for n, key in enumerate(keys, 1)]
     return sql.SQL(
-        "select {keys}, count(*) as duplicates from {table}{where} group by {keys} having count(*) > 1"
+        "select {keys}, count(*) as duplicates from {table}{where} group by {grouped} having count(*) > 1"
     ).format(
-        keys=listed,
+        keys=sql.SQL(", ").join(keys),
+        grouped=sql.SQL(", ").join(grouped),
         table=sql.Identifier(row["schema"], row["table_name"]),
         where=sql.SQL(" where ") + sql.SQL(" and ").join(conditions) if conditions else sql.SQL(""),
     )
