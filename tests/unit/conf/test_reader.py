@@ -52,6 +52,9 @@ def conf(tmp_path, text, major=18):
         ("work_mem = 2MB\r", "work_mem", "2048"),
         ("datestyle = 'iso, dmy'", "datestyle", "ISO, DMY"),
         ("timezone = 'utc'", "timezone", "UTC"),
+        ("timezone = 'est5edt4:00:01'", "timezone", "EST5EDT4:00:01"),
+        ("timezone = 'x5:00:01y5,M11.1.0/-1,M2.5.6'", "timezone", "X5:00:01Y5,M11.1.0/-1,M2.5.6"),
+        ("timezone = 'a5b;j60,j1/2,300'", "timezone", "A5B;J60,J1/2,300"),
         ("connection_pooling.mode = 'x'", "connection_pooling.mode", "x"),
         ("shared_preload_libraries = 'pg_stat_statements'", "shared_preload_libraries", "pg_stat_statements"),
     ],
@@ -106,6 +109,11 @@ def test_what_is_a_syntax_error(tmp_path, line):
         ("connection_pooling = 'PgBouncer'", "unrecognized"),
         ("server_version = '18'", "cannot be changed"),
         ("timezone = 'Mars/Olympus'", "invalid value"),
+        ("timezone = ':  (99'", "invalid value"),  # a colon asks for a file
+        ("timezone = 'U_C-03EDT;M11.1.0,J365/2:30'", "invalid value"),  # EDT;M is the summer's name
+        ("timezone = 'EST5<>'", "invalid value"),
+        ("timezone = 'EST5:00:01'", "invalid value"),
+        ("timezone = 'EST5EDT4:00:01,J300,J60'", "invalid value"),  # its odd seconds are in force when 2000 begins
         ("log_destination = 'stdout'", "Unrecognized key word"),
         ("password_encryption = on", "invalid value"),
         ("work_mem = \xa04MB", ""),
