@@ -52,7 +52,10 @@ A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats
   engine = "pgbouncer"          # its own keys: `dbkit explain pgbouncer`
   dsn_env = "POOL_URL"
 
-A password in this file is an error: it would be copied, committed and logged.""",
+A password in this file is an error: it would be copied, committed and logged.
+
+Policies and pages name where a value comes from: S0 4.1 is chapter 4.1 of a document that dbkit was built on (S0
+performance guide, S1 scaling, S2 performance standards, S3 infrastructure, S4 production readiness).""",
     "pgbouncer": """Auditing PgBouncer
 
 A file, with no pooler: what a daemon of 1.18 to 1.26 makes of it, and what is wrong with it.
@@ -127,7 +130,7 @@ What is before, what is pending
                     --diff-base REF, what is new in git; all files named one by one beside --schema
 
 How it runs
-  rows              tables are filled so that types, checks, keys, partitions and what pending migrations demand hold
+  rows              tables are filled so that types, checks, keys, partitions and what pending migrations demand hold;
                     NULLs as production has them (--stats), else where pending statements ask for them; rows below
                     COPY ... FROM stdin are loaded
   transactions      as the tool would: wrapped, statement by statement, or as one message; Alembic's autocommit_block
