@@ -43,6 +43,8 @@ BUILD_DEPENDENT = {
     "default_toast_compression": {14: ["pglz", "lz4"]},
     "io_method": {18: ["sync", "worker", "io_uring"]},
 }
+# What a build with TLS starts from, which is every usual package; one without it has `none` (documentation of 18).
+DEFAULTS_WITH_TLS = {"ssl_ciphers": "HIGH:MEDIUM:+3DES:!aNULL", "ssl_groups": "X25519:prime256v1"}
 # Parameters that security releases brought to every version; a server older than the release refuses them.
 BACKPATCHED: dict[str, tuple[str, dict[str, Any]]] = {
     "output_plugin_libraries": (
@@ -83,6 +85,8 @@ def collect(server: Any, folder: Path) -> None:
     parameters: dict[str, Any] = {}
     for name, kind, context, boot, unit, low, high, choices, category in rows:
         entry: dict[str, Any] = {"kind": kind, "context": context, "boot": boot, "category": category}
+        if boot == "none" and name in DEFAULTS_WITH_TLS:
+            entry |= {"boot": DEFAULTS_WITH_TLS[name], "boot_source": "documentation: the server was built without TLS"}
         if unit:
             entry["unit"] = unit
         if low is not None:

@@ -80,10 +80,19 @@ def differs(wish: Wish, scene: Scene, held: Held, known: Mapping[str, float | No
     low, high = (_resolve(v, scene, parameter, known) if v is not None else None for v in _bounds(accept))
     if low is not None or high is not None:
         return None if _within(held.value, low, high) else Difference(want, _range(parameter, low, high))
-    allowed = [_literal(choice, parameter) for choice in accept.one_of]
+    allowed = _allowed(accept, parameter)
     if any(_same(parameter, held.value, choice) for choice in allowed):
         return None
     return Difference(want, " or ".join(list(dict.fromkeys([want, *allowed]))[:3]))
+
+
+def _allowed(accept: Accept, parameter: Parameter) -> list[str]:
+    """The values that are good as well, as far as this version knows them."""
+    found: list[str] = []
+    for choice in accept.one_of:
+        with suppress(InvalidValue):
+            found.append(canonical(parameter, ("on" if choice else "off") if isinstance(choice, bool) else str(choice)))
+    return found
 
 
 def _bounds(accept: Accept) -> tuple[Value | None, Value | None]:

@@ -75,7 +75,7 @@ def test_defaults_that_change(old, new, tmp_path):
 
 # Compiled in by whoever built the server, or what another build or package had.
 OF_THE_BUILD = {
-    "krb_server_keyfile", "server_version", "server_version_num", "unix_socket_directories", "ssl_ciphers", "ssl_library",
+    "krb_server_keyfile", "server_version", "server_version_num", "unix_socket_directories", "ssl_library",
     "shared_buffers", "wal_compression", "log_connections", "data_checksums",
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from typing import Final
 
 from dbkit.model import Location, Severity
 from dbkit.postgres.indexes.rules.declare import Limits
-from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, identifier, literal, setting_rule
+from dbkit.postgres.settings.rules.declare import Verdict, Verdicts, identifier, setting_rule
 from dbkit.postgres.settings.scene import Row, Scene
 
 CATEGORY = "security"
@@ -267,7 +267,8 @@ def role_expires(scene: Scene, limits: ExpiryLimits) -> Verdicts:
         yield Verdict(
             f"the password of role {row['role']} {'expires' if left > 0 else 'has expired'} ({when})",
             row["role"],
-            fix=f"alter role {identifier(row['role'])} valid until {literal('...')};",
+            fix=f"-- with the new password, and a later date:\n"
+            f"-- alter role {identifier(row['role'])} valid until 'YYYY-MM-DD';",
         )
 
 

@@ -110,8 +110,11 @@ def _verdict(scene: Scene, held: Held, wish: Wish, difference: compare.Differenc
     document = ""
     if wish.document is not None and _canonical(held, wish.document) != difference.want:
         document = f"; the document says {wish.document}"
-        document += f": {wish.deviates}" if wish.deviates else " for its machine of 16 GB and 4 CPUs"
+        sized = " for its machine of 16 GB and 4 CPUs" if parameter.kind in ("integer", "real") else ""
+        document += f": {wish.deviates}" if wish.deviates else sized
     others = f", {difference.accepted} will do" if difference.accepted != want else ""
+    if difference.accepted.startswith(f"{want} or "):
+        others = f"; {difference.accepted.removeprefix(f'{want} or ')} will do"
     restart = "; needs a restart" if parameter.needs_restart else ""
     message = (
         f"{name} is {held.shown or 'empty'}{where}, wanted is {want}{others} ({wish.origin}): "

@@ -6,7 +6,7 @@ from typing import Final
 
 from dbkit.model import Severity
 from dbkit.postgres.indexes.rules.declare import Limits
-from dbkit.postgres.settings.rules.declare import Change, Verdict, Verdicts, place, setting_rule
+from dbkit.postgres.settings.rules.declare import Change, Verdict, Verdicts, identifier, literal, place, setting_rule
 from dbkit.postgres.settings.scene import Scene
 from dbkit.sizes import format_seconds
 
@@ -189,8 +189,15 @@ def prepared_forgotten(scene: Scene, limits: PreparedLimits) -> Verdicts:
                 f"prepared transaction {row['name']} of {row['owner']} in {row['database']} has waited "
                 f"{format_seconds(float(row['seconds']))}",
                 row["name"],
-                fix=f"-- in database {row['database']}:\n-- rollback prepared '...';  or  commit prepared '...';",
+                fix=_endings(row["name"], row["database"]),
             )
+
+
+def _endings(name: str, database: str) -> str:
+    """The two statements of which a person picks one; a name that a comment cannot hold is left to them."""
+    quoted = literal(name) if name.isprintable() else "'NAME'"
+    where = f" in database {identifier(database)}" if database.isprintable() else " in its own database"
+    return f"-- one of the two,{where}:\n-- commit prepared {quoted};\n-- rollback prepared {quoted};"
 
 
 RULES = (timeout_for_everybody, idle_in_transaction, long_running, prepared_forgotten)
