@@ -2,7 +2,7 @@
 
     python tests/bench/bench_move_column.py [rows, default 200,000] [major, default 18]
 
-Each row costs more than one UPDATE: its pair is locked first, and the triggers that keep the pair equal look at it.
+Each row costs more than one UPDATE: its pair is locked and read first.
 """
 
 from __future__ import annotations

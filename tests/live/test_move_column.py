@@ -105,6 +105,37 @@ def test_verified_goes_with_the_trigger(moving):
 
 
 @ONE
+def test_only_who_may_make_triggers_can_pass_one_by(moving):
+    """What the backfill says of itself, said by an application, keeps none of its writes from the other table."""
+    name, dsn = moving.db.role()
+    moving.run(f"grant select, insert, update, delete on profiles to {name}")
+    moving.done("expand")
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute("set dbkit.filling = '~dbkit_bio_push_u'")
+        connection.execute("update profiles set bio = 'mine' where user_id = 2")
+    assert moving.db.execute("select bio from users where id = 2") == [("mine",)]
+
+
+@ONE
+def test_what_a_trigger_of_the_table_makes_of_a_filled_row_reaches_the_other(moving):
+    """It fires always: the pair is looked at, as for any write."""
+    moving.run(
+        "create function shout() returns trigger language plpgsql as "
+        "$$ begin new.touched := new.touched + 1; new.bio := upper(new.bio); return new; end $$; "
+    )
+    moving.done("expand")
+    moving.run(
+        "create trigger shout before update on profiles for each row execute function shout(); "
+        "alter table profiles enable always trigger shout"
+    )
+    process = moving.cli("backfill", moving.change)
+    out, told = process.communicate(timeout=120)
+    assert process.returncode == 0, (out, told)
+    assert moving.db.execute(PAIRS) == [(0,)]
+    assert moving.db.execute("select bio from users where id = 7") == [("BIO 7",)]
+
+
+@ONE
 def test_an_application_needs_no_rights_on_the_other_table(moving):
     name, dsn = moving.db.role()
     moving.run(f"grant select, insert, update on profiles to {name}; delete from profiles where user_id = 3")

@@ -13,7 +13,7 @@ from dbkit.errors import Unreachable
 from dbkit.postgres.catalog import quoted
 from dbkit.postgres.connect import Connection, connect, fetch
 from dbkit.postgres.migrate.backfill.tables import Table
-from dbkit.postgres.migrate.changes.spec import BackfillSpec
+from dbkit.postgres.migrate.changes.spec import FILLING, BackfillSpec
 from dbkit.settings import Target
 
 LOCK_TIMEOUT: Final = 0.1
@@ -35,6 +35,8 @@ class Session:
     most: float
     """What no batch may take, in seconds."""
     notes: tuple[str, ...]
+    passed: str = ""
+    """The trigger of the change itself that need not look at filled rows; empty where it has to."""
 
     def limit(self, batch_time: float, *, smallest: bool) -> float:
         """After how many seconds a batch is cancelled. `smallest`: it cannot be made smaller, and was cancelled."""
@@ -59,6 +61,8 @@ class Session:
             ]
             if self.skip_triggers:
                 settings.append(("session_replication_role", "replica"))
+            if self.passed:
+                settings.append((FILLING, self.passed))
             if self.deadlock_timeout:
                 settings.append(("deadlock_timeout", _ms(DEADLOCK_TIMEOUT)))
             for name, value in settings:
@@ -83,7 +87,19 @@ def settle(connection: Connection, spec: BackfillSpec, table: Table, triggers: s
         )[0]["s"]
         most = 0.9 * server
         notes.append(f"deadlock_timeout may not be set by this role: no batch takes more than {most * 1000:.0f} ms")
-    return Session(skip, deadlock, min(most, max(BATCH_LIMIT, 4 * batch_time)), most, tuple(notes))
+    passed = spec.kept if spec.kept and not _others_fire(connection, table, skip=skip) else ""
+    return Session(skip, deadlock, min(most, max(BATCH_LIMIT, 4 * batch_time)), most, tuple(notes), passed)
+
+
+def _others_fire(connection: Connection, table: Table, *, skip: bool) -> bool:
+    """Whether a trigger that is not dbkit's sees filled rows: it may change them, so that they have to be looked at."""
+    rows = fetch(
+        connection,
+        "select exists (select from pg_catalog.pg_trigger t where t.tgrelid::bigint = any (%s) and not t.tgisinternal "
+        "and t.tgtype & 16 <> 0 and t.tgname !~ '^[!~]dbkit_' and t.tgenabled::text = any (%s)) as other",
+        [[table.root, *(leaf.oid for leaf in table.leaves)], ["A", "R" if skip else "O"]],
+    )
+    return bool(rows[0]["other"])
 
 
 def _skip_triggers(connection: Connection, spec: BackfillSpec, table: Table, triggers: str, notes: list[str]) -> bool:

@@ -18,6 +18,7 @@ from dbkit.postgres.migrate.changes.design import Block, Design, Fill, Line, Ref
 from dbkit.postgres.migrate.changes.dualwrite import fill_at_once
 from dbkit.postgres.migrate.changes.facts import Column, Table
 from dbkit.postgres.migrate.changes.partition_facts import keys_of
+from dbkit.postgres.migrate.changes.spec import FILLING
 from dbkit.postgres.migrate.names import literal
 
 KIND = "move-column"
@@ -45,7 +46,7 @@ class Move:
             type=self.column.type, keytype=self.table.column(self.key).type, to=self.function("to"),
             back=self.function("back"), read=self.function("read"), keep=self.function("keep"),
             own=quote(self.trigger("own", "!")), frozen=quote(self.trigger("frozen", "!")),
-            bound=quote(self.other.name), held=quote(self.table.name),
+            bound=quote(self.other.name), held=quote(self.table.name), pushed=literal(self.trigger("push_u")),
         )  # fmt: skip
 
     def trigger(self, way: str, mark: str = "~") -> str:
@@ -218,11 +219,15 @@ def _install(move: Move) -> list[Line]:
         Line(keep, "a new row, or one that goes over to another key, takes the value that is there"),
     ]
     same = " and new.{y} is not distinct from old.{y}"
+    # The backfill has just read what it writes from the other row, and holds that row. Only one who might make triggers
+    # here, and so undo this one, can say so.
+    filling = f"pg_catalog.current_setting('{FILLING}', true) = {{pushed}}"
+    written = f"({filling} and pg_catalog.has_table_privilege(new.tableoid, 'trigger')) is not true"
     triggers = [
         ("out", "{a}", "after", "insert", "new.{x} is not null", "to"),
         ("out_u", "{a}", "after", "update", "new.{x} is distinct from old.{x}", "to"),
         ("push", "{b}", "after", "insert", "new.{y} is not null", "back"),
-        ("push_u", "{b}", "after", "update", "new.{y} is distinct from old.{y}", "back"),
+        ("push_u", "{b}", "after", "update", "new.{y} is distinct from old.{y} and " + written, "back"),
         ("own", "{b}", "before", "insert", "new.{y} is null", "keep"),
         ("own_u", "{b}", "before", "update", "new.{l} is distinct from old.{l}" + same, "keep"),
     ]  # fmt: skip
@@ -278,10 +283,13 @@ def _freeze(move: Move) -> list[Line]:
 
 
 def _fill(move: Move) -> Fill:
+    # A subquery locks and reads the row as it is now for a third of what the function costs. What it cannot see is a
+    # row younger than the statement, to which a key may have gone over meanwhile: the function can.
+    held = move.text("(select held.{x} from {a} held where held.{k} = {bound}.{l} for no key update)")
     return Fill(
         schema=move.other.schema,
         table=move.other.name,
-        assignments=move.text("{y} = {read}({bound}.{l})"),
+        assignments=move.text("{y} = coalesce(") + held + move.text(", {read}({bound}.{l}))"),
         pending=move.text("{bound}.{y} is distinct from (select held.{x} from {a} held where held.{k} = {bound}.{l})"),
         columns=(move.name,),
         immutable=False,

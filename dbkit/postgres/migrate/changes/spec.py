@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
+
+FILLING: Final = "dbkit.filling"
+"""The setting in which a session of the backfill names the trigger (`kept`) that need not look at what it writes."""
 
 
 class Phase(StrEnum):
