@@ -244,6 +244,7 @@ Contract takes the old shape away, so it is refused (exit 4) while something is 
   all columns           select * or RETURNING * that reaches the application, a whole row, INSERT without a column list
   unread statement      its text cannot be parsed, and it names table and column
   observation           it has not been quiet for --window (1 h), or cannot be seen: the reason and the GRANT are said
+  standby               that replays from here and is not watched, or is named and gives no answer
   view, materialized view, rule, policy, publication, foreign key, function
                         what the catalogue knows to rest on it
   function              also those whose body is only text: SQL and PL/pgSQL are read, others searched for the names
@@ -258,12 +259,26 @@ What ran before it does not count: the old application was meant to. Statistics 
 evicted (pg_stat_statements.max too small) begin it anew, because nobody knows what ran in between. An hour does not see
 a job that runs at night: give --window 25h, or 8d for one that runs on Sundays.
 
+A standby counts the statements it runs itself; the primary never hears of them. Name it, and it is watched over the
+same window: in `replicas` of the target in dbkit.toml, which every command heeds, or by --standby TARGET|DSN of
+`verify`, `status`, `contract` and `deploy`. Its role needs pg_monitor. A standby that replays from here and is not
+named keeps the gate closed: nobody can see from the primary whether a standby serves reads, and what reads the old
+shape there fails once it has replayed the contract. One that only waits for a failover is quiet once it is named, or is
+taken by --accept standby.
+
+Not counted are receivers such as pg_receivewal and pg_basebackup, which never replay, and logical subscribers, whose
+schema is their own. A named standby is found among the connected by slot, by application_name and address, or by a name
+that its primary_conninfo alone gives; in doubt it counts as not watched. Not seen: standbys that are not connected when
+the gate looks or are fed from the archive, unless named, and those behind one that is not named.
+
   dbkit migrate status                                    what keeps the gate closed, and who
   dbkit migrate contract CHANGE --window 25h
+  dbkit migrate contract CHANGE --standby prod-replica
   dbkit migrate contract CHANGE --accept observation --accept view:public.report
 
---accept takes a kind, or one by itself (`view:public.report`, `statement:QUERYID`); what was accepted, by whom and when
-stays in dbkit.gate_accept. Where pg_stat_statements is not there the gate cannot see and stays closed.""",
+--accept takes a kind, or one by itself (`view:public.report`, `statement:QUERYID`, `standby:walreceiver@10.0.0.7`);
+what was accepted, by whom and when stays in dbkit.gate_accept. `observation` takes `standby`, too. Where
+pg_stat_statements is not there the gate cannot see and stays closed.""",
 }
 ALIASES: Final = {
     "migrate.backfill-incomplete": "backfill",

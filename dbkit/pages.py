@@ -46,7 +46,7 @@ A flag beats the environment, the environment beats dbkit.toml, dbkit.toml beats
   indexes = ["sql/indexes"]     # files or folders with the wanted create index statements
   settings = "policies/ours.yaml" # wanted settings: `extends: postgres` and what differs
   policy = "policies/prod.yaml"
-  replicas = ["prod-replica"]   # other targets whose index statistics count too
+  replicas = ["prod-replica"]   # its standbys: what they count of indexes and statements counts too
 
   [targets.pool]
   engine = "pgbouncer"          # its own keys: `dbkit explain pgbouncer`

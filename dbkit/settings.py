@@ -52,7 +52,7 @@ class Target(BaseModel):
     """A file of wanted settings instead of the shipped ones, relative to the configuration file."""
     policy: str | None = None
     replicas: tuple[str, ...] = ()
-    """Names of other targets that are standbys of this one; their index statistics count too."""
+    """Names of other targets that are standbys of this one; what they count of indexes and statements counts too."""
     ini: str | None = None
     """A pooler's pgbouncer.ini, relative to the configuration file."""
     servers: tuple[str, ...] = ()

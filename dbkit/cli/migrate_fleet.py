@@ -50,6 +50,8 @@ class Place:
     """The flags that lead to this target, with a space before each."""
     tree: str = ""
     """The flags that lead to these revisions."""
+    standbys: tuple[Target, ...] = ()
+    """Whose statements the gate counts, too."""
 
     @property
     def name(self) -> str:
@@ -89,17 +91,24 @@ class Fleet:
     version_table: str
     patterns: list[str] | None = None
     keep_going: bool = False
+    standbys: list[str] | None = None
 
     def run(self, command: str, work: Callable[[Place], Outcome]) -> Outcome:
         """Work in every place until one fails. A single place gives its own outcome, and raises its own error."""
         from dbkit.postgres.migrate import revisions
 
         environment = revisions.find(self.migrations, version_table=self.version_table)
-        _, chosen = targets.postgres_targets(self.names, self.dsn, self.config)
+        held, chosen = targets.postgres_targets(self.names, self.dsn, self.config)
         if len({t.name for t in chosen}) < len(chosen):
             raise UsageError("a target is named twice", hint="name each once with -t")
+        if self.standbys and len(chosen) > 1:
+            raise UsageError(
+                "--standby goes with one target", hint="name the standbys in `replicas` of each target of dbkit.toml"
+            )
+        standbys = {t.name: targets.standbys_of(held, t, self.standbys) for t in chosen}
         if len(chosen) == 1 and not self.patterns:
-            return self._work(Place(chosen[0], environment, "", *self.flags(chosen[0])), work)
+            one = chosen[0]
+            return self._work(Place(one, environment, "", *self.flags(one), standbys[one.name]), work)
         done: list[tuple[str, str, Outcome]] = []
         left: list[str] = []
         for target in chosen:
@@ -107,7 +116,7 @@ class Fleet:
                 left.append(target.name)
                 continue
             try:
-                places = self._places(target, environment)
+                places = self._places(target, environment, standbys[target.name])
             except DbkitError as error:
                 done.append((target.name, "", _failed(command, target, error)))
                 continue
@@ -141,15 +150,16 @@ class Fleet:
             outcome.error.hint = place.told(outcome.error.hint)
         return replace(outcome, report=_addressed(outcome.report, place))
 
-    def _places(self, target: Target, environment: Environment) -> list[Place]:
+    def _places(self, target: Target, environment: Environment, standbys: tuple[Target, ...]) -> list[Place]:
         from dbkit.postgres.connect import connect
         from dbkit.postgres.migrate import tenants
 
         if not self.patterns:
-            return [Place(target, environment, "", *self.flags(target))]
+            return [Place(target, environment, "", *self.flags(target), standbys)]
         with connect(target, purpose="migrate") as connection:
             found = tenants.schemas(connection, self.patterns)
-        return [Place(target, environment.within(schema), schema, *self.flags(target)) for schema in found]
+        flags = self.flags(target)
+        return [Place(target, environment.within(schema), schema, *flags, standbys) for schema in found]
 
 
 def finish(outcome: Outcome, *, fmt: Format, outputs: list[Path] | None, fail_on: FailOn = FailOn.ERROR) -> NoReturn:

@@ -67,6 +67,14 @@ Accept = Annotated[
 Window = Annotated[
     str, typer.Option("--window", help="How long nothing may have been seen to use the old shape.", metavar="TIME")
 ]
+Standby = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--standby",
+        help="A standby whose statements count, too, beside `replicas` of the target; may be repeated.",
+        metavar="TARGET|DSN",
+    ),
+]
 ChangeName = Annotated[
     str | None,
     typer.Argument(help="A change's id, a revision of it, or its table; default: all that is due.", metavar="[CHANGE]"),

@@ -22,6 +22,7 @@ from dbkit.cli.migrate_options import (
     MaxStall,
     Migrations,
     Patience,
+    Standby,
     VersionTable,
     Window,
     knobs,
@@ -114,6 +115,7 @@ def contract(
     backup_command: BackupCommand = None,
     accept: Accept = None,
     window: Window = "1h",
+    standby: Standby = None,
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -132,6 +134,8 @@ def contract(
       dbkit migrate contract users-full_name-display_name -t prod
 
       dbkit migrate contract -t prod --backup-command "pgbackrest --stanza=main backup"
+
+      dbkit migrate contract -t prod --standby prod-replica --window 25h
     """
     from dbkit.postgres.migrate import deploy
 
@@ -139,7 +143,7 @@ def contract(
         made = knobs("contract", max_stall, budget, max_hold, patience, deadline, cancel_blockers)
         return deploy.Options(made, change, backup_command, tuple(accept or ()), seconds("--window", window))
 
-    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going, standby)
     _run("contract", deploy.contract, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
 
@@ -208,6 +212,7 @@ def deploy(
     backup_command: BackupCommand = None,
     accept: Accept = None,
     window: Window = "1h",
+    standby: Standby = None,
     max_stall: MaxStall = "100ms",
     budget: BudgetOption = "5s",
     max_hold: MaxHold = "2s",
@@ -241,7 +246,7 @@ def deploy(
         made = knobs(command, max_stall, budget, max_hold, patience, deadline, cancel_blockers)
         return engine.Options(made, None, backup_command, tuple(accept or ()), seconds("--window", window))
 
-    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going, standby)
     run = pipeline.pre if phase is Phase.PRE else pipeline.post
     _run(command, run, how, fleet, fmt, outputs, fail_on, quiet=quiet)
 
@@ -256,6 +261,7 @@ def _run(
     def work(place: Place) -> Outcome:
         progress = targets.Progress(quiet=quiet)
         chosen = options()
+        chosen.standbys = place.standbys
         named = f" {chosen.change}" if chosen.change else ""
         chosen.knobs.command = place.command(chosen.knobs.command + named)
         try:

@@ -7,13 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
-from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, VersionTable
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, Standby, VersionTable
 from dbkit.cli.options import Config, Dsn, FailOn, Format, OutputFormat, Outputs, TargetNames
 
 if TYPE_CHECKING:
     from dbkit.model import Report
-    from dbkit.postgres.migrate.revisions import Environment
-    from dbkit.settings import Target
 
 
 def status(
@@ -24,6 +22,7 @@ def status(
     version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
+    standby: Standby = None,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
 ) -> None:
@@ -40,8 +39,8 @@ def status(
     """
     from dbkit.postgres.migrate import status as engine
 
-    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
-    _show("migrate status", fleet, engine.status, fmt, outputs)
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going, standby)
+    _show("migrate status", fleet, lambda p: engine.status(p.target, p.environment, p.standbys), fmt, outputs)
 
 
 def plan(
@@ -66,14 +65,8 @@ def plan(
     from dbkit.postgres.migrate import status as engine
 
     fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
-    _show("migrate plan", fleet, engine.plan, fmt, outputs)
+    _show("migrate plan", fleet, lambda p: engine.plan(p.target, p.environment), fmt, outputs)
 
 
-def _show(
-    command: str, fleet: Fleet, engine: Callable[[Target, Environment], Report], fmt: Format,
-    outputs: list[Path] | None,
-) -> None:  # fmt: skip
-    def look(place: Place) -> Outcome:
-        return Outcome(engine(place.target, place.environment))
-
-    finish(fleet.run(command, look), fmt=fmt, outputs=outputs, fail_on=FailOn.NEVER)
+def _show(command: str, fleet: Fleet, look: Callable[[Place], Report], fmt: Format, outputs: list[Path] | None) -> None:
+    finish(fleet.run(command, lambda place: Outcome(look(place))), fmt=fmt, outputs=outputs, fail_on=FailOn.NEVER)

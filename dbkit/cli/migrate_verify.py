@@ -8,7 +8,7 @@ import typer
 
 from dbkit.cli import targets
 from dbkit.cli.migrate_fleet import Fleet, KeepGoing, Outcome, Place, SchemaPattern, finish
-from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, VersionTable
+from dbkit.cli.migrate_options import VERSION_TABLE, Migrations, Standby, VersionTable
 from dbkit.cli.options import Config, Dsn, FailOn, FailOnOption, Format, OutputFormat, Outputs, Quiet, TargetNames
 from dbkit.errors import UsageError
 
@@ -49,6 +49,7 @@ def verify(
     version_table: VersionTable = VERSION_TABLE,
     schema_pattern: SchemaPattern = None,
     keep_going: KeepGoing = False,
+    standby: Standby = None,
     fmt: OutputFormat = Format.TEXT,
     outputs: Outputs = None,
     fail_on: FailOnOption = FailOn.ERROR,
@@ -79,9 +80,9 @@ def verify(
     def work(place: Place) -> Outcome:
         from dbkit.postgres.migrate.backfill.due import due
 
-        return _of_changes(place.target, due(place.target, place.environment, change), limits, quiet=quiet)
+        return _of_changes(place, due(place.target, place.environment, change), limits, quiet=quiet)
 
-    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going)
+    fleet = Fleet(target, dsn, config, migrations, version_table, schema_pattern, keep_going, standby)
     finish(fleet.run("migrate verify", work), fmt=fmt, outputs=outputs, fail_on=fail_on)
 
 
@@ -94,15 +95,15 @@ def _of_check(target: Target, table: str, check: str, limits: Limits, *, quiet: 
     return _verified(target, specs, limits, quiet=quiet)[0]
 
 
-def _of_changes(target: Target, changes: list[Change], limits: Limits, *, quiet: bool) -> Outcome:
+def _of_changes(place: Place, changes: list[Change], limits: Limits, *, quiet: bool) -> Outcome:
     from dbkit.postgres.connect import connect
     from dbkit.postgres.migrate import gate
 
-    outcome, whole = _verified(target, [s for one in changes for s in one.backfills], limits, quiet=quiet)
+    outcome, whole = _verified(place.target, [s for one in changes for s in one.backfills], limits, quiet=quiet)
     if whole:
-        with connect(target, purpose="verify") as connection:
+        with connect(place.target, purpose="verify") as connection:
             for one in changes:
-                gate.begin(connection, one)  # what uses the old shape is watched from here on
+                gate.begin(connection, one, place.standbys)  # what uses the old shape is watched from here on
     return outcome
 
 

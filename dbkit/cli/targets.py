@@ -32,6 +32,18 @@ def postgres_targets(
     return held, chosen
 
 
+def standbys_of(held: Settings, target: Target, words: list[str] | None) -> tuple[Target, ...]:
+    """The standbys of a target: its `replicas`, and those of --standby, each a target or a DSN. Raises UsageError."""
+    from dbkit import settings
+
+    named = held.choose(target.replicas) if target.replicas else ()
+    given = [settings.from_address(w) if "=" in w or "://" in w else held.choose((w,))[0] for w in words or ()]
+    for one in (*named, *given):
+        if one.engine != "postgres":
+            raise UsageError(f"standby {one.name!r} is {one.engine}, not PostgreSQL")
+    return (*named, *(one for one in given if one not in named))
+
+
 def one_of_engine(names: list[str] | None, dsn: str | None, config: Path | None, engine: str) -> Target:
     """The single target that a plan for this engine is carried out on. Raises UsageError for another engine."""
     from dbkit import settings

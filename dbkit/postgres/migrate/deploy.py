@@ -44,6 +44,8 @@ class Options:
     """What of the gate is accepted, by kind or by itself; recorded in dbkit.gate_accept."""
     window: float = gate.WINDOW
     """Seconds for which nothing may have been seen to use the old shape."""
+    standbys: tuple[Target, ...] = ()
+    """Standbys whose statements the gate watches, too."""
     undo_failed: bool = True
     """Roll back an expand that failed, so that a pipeline leaves the database as it found it."""
 
@@ -63,19 +65,19 @@ def expand(target: Target, environment: Environment, options: Options, progress:
         applied = _carry_out("expand", connection, found, target, environment, moves, options, progress)
         if applied.error is None:
             try:
-                _watch(connection, environment, moves)
+                _watch(connection, environment, moves, options.standbys)
             except psycopg.Error as error:
                 return replace(applied, error=failure.of_build(error, "expand ran; beginning to watch the old shape"))
         return applied
 
 
-def _watch(connection: Connection, environment: Environment, moves: Sequence[Move]) -> None:
+def _watch(connection: Connection, environment: Environment, moves: Sequence[Move], standbys: Sequence[Target]) -> None:
     """Where no row is to be filled, what uses the old shape is watched from here on; else from verify on."""
     moved = {m.revision.id for m in moves}
     try:
         for change in standing.changes(connection, environment):
             if change.expand in moved and change.contract and not change.backfills:
-                gate.begin(connection, change)
+                gate.begin(connection, change, standbys)
     except (psycopg.Error, Unreachable):
         connection.close()  # lost after all was done: the watch begins at the next look
 
@@ -83,7 +85,10 @@ def _watch(connection: Connection, environment: Environment, moves: Sequence[Mov
 def contract(target: Target, environment: Environment, options: Options, progress: Progress) -> Applied:
     """Run the contracts that are due. Raises Refused while a change is not verified or its old shape is in use."""
     with _alone(target) as (connection, found):
-        moves = due.after(connection, environment, options.change, accept=options.accept, window=options.window)
+        moves = due.after(
+            connection, environment, options.change, accept=options.accept, window=options.window,
+            standbys=options.standbys,
+        )  # fmt: skip
         if moves and options.backup_command:
             options.knobs.backup = backup.take(options.backup_command).data()
         return _carry_out("contract", connection, found, target, environment, moves, options, progress)

@@ -15,6 +15,7 @@ from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
 from dbkit.postgres.migrate.executor.job import Move
 from dbkit.postgres.migrate.revisions import UP, Environment, Revision
+from dbkit.settings import Target
 
 
 def before(connection: Connection, environment: Environment, name: str | None) -> list[Move]:
@@ -45,8 +46,9 @@ def _held(pending: Sequence[Revision]) -> frozenset[str]:
 
 
 def after(
-    connection: Connection, environment: Environment, name: str | None, *, accept: Sequence[str], window: float
-) -> list[Move]:
+    connection: Connection, environment: Environment, name: str | None, *, accept: Sequence[str], window: float,
+    standbys: Sequence[Target] = (),
+) -> list[Move]:  # fmt: skip
     """The contracts that nothing comes before, each verified and with its gate open."""
     pending = environment.pending(revisions.heads(connection, environment))
     changes = standing.changes(connection, environment)
@@ -77,7 +79,7 @@ def after(
     for move in found:
         change = known.get(move.revision.id)
         if change is not None:
-            refuse_unready(connection, change, accept=accept, window=window)
+            refuse_unready(connection, change, accept=accept, window=window, standbys=standbys)
     return found
 
 
@@ -96,7 +98,9 @@ def halved(environment: Environment, change: Change) -> tuple[str, str]:
     )
 
 
-def refuse_unready(connection: Connection, change: Change, *, accept: Sequence[str], window: float) -> None:
+def refuse_unready(
+    connection: Connection, change: Change, *, accept: Sequence[str], window: float, standbys: Sequence[Target] = ()
+) -> None:
     """Raise Refused unless a change may be contracted now."""
     if change.phase not in (Phase.VERIFIED, Phase.CONTRACTING):
         raise Refused(
@@ -106,7 +110,7 @@ def refuse_unready(connection: Connection, change: Change, *, accept: Sequence[s
         )
     if change.phase is Phase.CONTRACTING:
         return  # it was open when the contract began
-    blocked = gate.look(connection, change, accept=accept, window=window)
+    blocked = gate.look(connection, change, accept=accept, window=window, standbys=standbys)
     if blocked:
         told = "; ".join(f"{b.what}: {b.who}" for b in blocked)
         words = " ".join(dict.fromkeys(f"--accept {b.names[-1]}" for b in blocked[:3]))

@@ -27,7 +27,7 @@ def pre(target: Target, environment: Environment, options: Options, progress: Pr
     if expanded.error is not None:
         return replace(expanded, report=_named("pre", [expanded.report]))
     changes = due(target, environment, None)
-    done = _proved(target, changes, progress)
+    done = _proved(target, changes, options.standbys, progress)
     return Applied(_named("pre", [expanded.report, *done[0]]), done[1])
 
 
@@ -40,7 +40,9 @@ def post(target: Target, environment: Environment, options: Options, progress: P
     return replace(contracted, report=_named("post", [contracted.report]))
 
 
-def _proved(target: Target, changes: Sequence[Change], progress: Progress) -> tuple[list[Report], DbkitError | None]:
+def _proved(
+    target: Target, changes: Sequence[Change], standbys: Sequence[Target], progress: Progress
+) -> tuple[list[Report], DbkitError | None]:
     """Fill and prove each change; the first that does not end well is the last."""
     reports: list[Report] = []
     for change in changes:
@@ -55,7 +57,7 @@ def _proved(target: Target, changes: Sequence[Change], progress: Progress) -> tu
             return reports, proved.error
         if proved.whole:
             with connect(target, purpose="verify") as connection:
-                gate.begin(connection, change)  # what uses the old shape is watched from here on
+                gate.begin(connection, change, standbys)  # what uses the old shape is watched from here on
     return reports, None
 
 

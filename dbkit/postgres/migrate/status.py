@@ -62,11 +62,11 @@ class Standing:
         }
 
 
-def status(target: Target, environment: Environment) -> Report:
-    """Every change with its phase and what keeps it there."""
+def status(target: Target, environment: Environment, standbys: Sequence[Target] = ()) -> Report:
+    """Every change with its phase and what keeps it there; `standbys` are watched by the gate, too."""
     with connect(target, purpose="migrate status") as connection:
         found = server(connection)
-        standings = look(connection, environment)
+        standings = look(connection, environment, standbys)
     rows = tuple(
         (
             s.change.id, s.change.kind, s.change.qualified, s.change.phase.value, s.next or "-",
@@ -84,12 +84,12 @@ def status(target: Target, environment: Environment) -> Report:
     )
 
 
-def look(connection: Connection, environment: Environment) -> tuple[Standing, ...]:
+def look(connection: Connection, environment: Environment, standbys: Sequence[Target] = ()) -> tuple[Standing, ...]:
     """The standing of every change."""
     known = standing.changes(connection, environment)
     waits = _waits(connection)
     pending = environment.pending(revisions.heads(connection, environment))
-    return tuple(_standing(connection, environment, c, pending, waits) for c in known)
+    return tuple(_standing(connection, environment, c, pending, waits, standbys) for c in known)
 
 
 def _standing(
@@ -98,17 +98,18 @@ def _standing(
     change: Change,
     pending: Sequence[Revision],
     waits: dict[str, float],
+    standbys: Sequence[Target],
 ) -> Standing:
     done, total, filled = _rows(connection, change)
     step = "verify" if change.phase is Phase.EXPANDED and filled else _NEXT[change.phase]
-    return Standing(
-        change, step, tuple(_blocks(connection, environment, change, pending)), done, total, waits.get(change.id, 0.0)
-    )
+    blocks = tuple(_blocks(connection, environment, change, pending, standbys))
+    return Standing(change, step, blocks, done, total, waits.get(change.id, 0.0))
 
 
 def _blocks(
-    connection: Connection, environment: Environment, change: Change, pending: Sequence[Revision]
-) -> list[Block]:
+    connection: Connection, environment: Environment, change: Change, pending: Sequence[Revision],
+    standbys: Sequence[Target],
+) -> list[Block]:  # fmt: skip
     if change.halved and change.phase is not Phase.NEW:
         return [Block("no contract revision", *halved(environment, change))]
     own = change.expand if change.phase in (Phase.NEW, Phase.EXPANDING) else change.contract
@@ -118,7 +119,8 @@ def _blocks(
         return [Block("an earlier contract", f"revision {r.id}", first_done(r)) for r in ahead if r.phase == "contract"]
     if change.phase in (Phase.VERIFIED, Phase.CONTRACTING):
         before = [Block("an earlier revision", f"revision {r.id}", "it comes first in the chain") for r in ahead]
-        return [*before, *(Block(b.what, b.who, b.hint) for b in gate.look(connection, change))]
+        closed = gate.look(connection, change, standbys=standbys)
+        return [*before, *(Block(b.what, b.who, b.hint) for b in closed)]
     if change.phase is Phase.EXPANDED:
         name = f"`dbkit migrate backfill {change.id}`, then `dbkit migrate verify {change.id}`"
         unindexed = [Block(b.what, b.who, b.hint) for b in gate.lost(connection, change)]

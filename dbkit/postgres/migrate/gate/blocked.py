@@ -17,14 +17,15 @@ class Blocked:
     hint: str
     key: str = ""
     """What tells it from others of its kind: a query id, a qualified name, a pid."""
+    under: str = ""
+    """A wider kind that accepts it, too: who does without observation does without that of a standby."""
 
     @property
     def names(self) -> tuple[str, ...]:
         """The words by which `--accept` may name it."""
         dashed = self.what.replace(" ", "-")
-        return (
-            (self.what, dashed, f"{dashed}:{self.key}", f"{self.what}:{self.key}") if self.key else (self.what, dashed)
-        )
+        kinds = (*((self.under,) if self.under else ()), self.what, dashed)
+        return (*kinds, f"{dashed}:{self.key}", f"{self.what}:{self.key}") if self.key else kinds
 
     def accepted(self, accept: Sequence[str]) -> str:
         """The word that accepts it, or an empty string."""

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeAlias
 
 import psycopg
 
 from dbkit import assets
 from dbkit.postgres.catalog import quoted
-from dbkit.postgres.connect import Connection, fetch
+from dbkit.postgres.connect import Connection, explain, fetch
 from dbkit.postgres.migrate.changes.spec import Change
 from dbkit.postgres.migrate.gate import dependants, watch
 from dbkit.postgres.migrate.gate.blocked import Blocked
 from dbkit.postgres.migrate.gate.shape import ALL, UNREAD, Shape
+from dbkit.postgres.migrate.gate.standbys import Standby, reached, unasked
 from dbkit.postgres.migrate.gate.watch import Blind, Use, Watched
 from dbkit.secrets import redact
+from dbkit.settings import Target
 from dbkit.sizes import format_seconds
 
 WINDOW: Final = 3600.0
 """Seconds for which nothing may have used the old shape. Longer where something runs once a day or a week."""
+Going: TypeAlias = tuple[str, tuple[str, str], Shape, list[int]]
+"""What goes away: the key of its watch, schema and name, the old shape, the oids of its tables."""
 YOUNG: Final = 60.0
 """Seconds: where nothing is watched, younger transactions on the table are ordinary traffic."""
 
 
 def look(
-    connection: Connection, change: Change, *, accept: Sequence[str] = (), window: float = WINDOW
+    connection: Connection,
+    change: Change,
+    *,
+    accept: Sequence[str] = (),
+    window: float = WINDOW,
+    standbys: Sequence[Target] = (),
 ) -> list[Blocked]:
     """Why a change may not be contracted yet; empty when the gate is open.
 
     `accept` holds kinds (`statement`, `all-columns`, `observation`) or single ones (`view:public.v`); each one that
-    was needed is recorded in dbkit.gate_accept. Every look is stored: the next one compares with it.
+    was needed is recorded in dbkit.gate_accept. Every look is stored: the next one compares with it. `standbys` are
+    watched like the primary; others that replay from here keep the gate closed.
     """
     found: list[Blocked] = []
-    for key, (schema, name), shape, oids in _targets(connection, change):
+    targets = list(_targets(connection, change))
+    for key, (schema, name), shape, oids in targets:
         watched = watch.observe(connection, key, shape)
         found += _statements(watched, window)
         found += dependants.look(connection, change, (schema, name), oids, shape)
-        found += _transactions(connection, oids, watched.since)
+        found += _transactions(connection, oids, watched)
+    if targets:
+        with reached(connection, standbys) as others:
+            for standby in others.standbys:
+                found += _on(standby, connection, targets, window)
+            found += others.blocked
     for schema, name, column in change.swaps:
         if _oids(connection, quoted(schema, name)):
             found += dependants.catalogued(connection, change, (schema, name), [column], copied=True)
@@ -52,6 +68,20 @@ def look(
         else:
             left.append(blocked)
     return left
+
+
+def _on(standby: Standby, connection: Connection, targets: Sequence[Going], window: float) -> list[Blocked]:
+    found: list[Blocked] = []
+    try:
+        for key, _, shape, oids in targets:
+            watched = watch.observe(connection, key, shape, standby)
+            found += _statements(watched, window)
+            found += _transactions(standby.connection, oids, watched)
+    except psycopg.Error as error:
+        if connection.closed:
+            raise
+        found.append(unasked(standby.name, explain(error, f"{standby.name} cannot be asked")))
+    return found
 
 
 def lost(connection: Connection, change: Change) -> list[Blocked]:
@@ -91,7 +121,7 @@ def _oids(connection: Connection, name: str) -> list[int]:
     return [int(row[0])] if row and row[0] is not None else []
 
 
-def _targets(connection: Connection, change: Change) -> Iterator[tuple[str, tuple[str, str], Shape, list[int]]]:
+def _targets(connection: Connection, change: Change) -> Iterator[Going]:
     """What goes away, each under the key of its watch; without what is gone already."""
     wanted = [(change.id, change.schema, change.table, change.old)] if change.old else []
     for relation in change.reads_old:
@@ -110,23 +140,24 @@ def _targets(connection: Connection, change: Change) -> Iterator[tuple[str, tupl
 
 
 def _statements(watched: Watched, window: float) -> list[Blocked]:
-    since = watched.sight
+    since, where = watched.sight, f"on {watched.standby}: " if watched.standby else ""
     if isinstance(since, Blind):
-        return [Blocked("observation", since.why, since.hint)]
+        return [Blocked("observation", f"{where}{since.why}", since.hint, watched.standby)]
     found = [
-        _statement(use, watched.now)
+        _statement(use, watched.now, where)
         for use in watched.uses
         if use.last_used is not None and (watched.now - use.last_used).total_seconds() < window
     ]
     seen = (watched.now - since).total_seconds()
     if seen < window:
         left = format_seconds(window - seen)
-        told = f"statements have been watched for {format_seconds(seen)} of {format_seconds(window)}: {watched.note}"
-        found.append(Blocked("observation", told, f"look again in {left}"))
+        of = f"{format_seconds(seen)} of {format_seconds(window)}"
+        told = f"{where}statements have been watched for {of}: {watched.note}"
+        found.append(Blocked("observation", told, f"look again in {left}", watched.standby))
     return found
 
 
-def _statement(use: Use, now: datetime) -> Blocked:
+def _statement(use: Use, now: datetime, where: str) -> Blocked:
     ago = format_seconds(max(0.0, (now - (use.last_used or now)).total_seconds()))
     kind = "all columns" if use.how <= {ALL} else "unread statement" if use.how <= {UNREAD} else "statement"
     hints = {
@@ -135,12 +166,13 @@ def _statement(use: Use, now: datetime) -> Blocked:
         "statement": "deploy the application that uses the new shape everywhere",
     }
     how = ", ".join(sorted(use.how))
-    told = f"{use.query} ({how}; role {use.role}, {use.calls} calls, seen to run {ago} ago)"
+    told = f"{where}{use.query} ({how}; role {use.role}, {use.calls} calls, seen to run {ago} ago)"
     return Blocked(kind, told, hints[kind], use.statement.partition(":")[0])
 
 
-def _transactions(connection: Connection, oids: Sequence[int], since: datetime | None) -> list[Blocked]:
+def _transactions(connection: Connection, oids: Sequence[int], watched: Watched) -> list[Blocked]:
     found: list[Blocked] = []
+    since = watched.since
     for row in fetch(connection, assets.query("gate/transactions")):
         touches = bool(set(row["locks"]) & set(oids))
         if row["pid"] == 0:
@@ -148,16 +180,24 @@ def _transactions(connection: Connection, oids: Sequence[int], since: datetime |
                 gid = str(row["application"])
                 hint = f"commit prepared '{gid}' or rollback prepared '{gid}'"
                 found.append(Blocked("prepared transaction", f"prepared transaction {gid} of {row['role']}", hint, gid))
-        elif row["began"] < since if since else touches and row["age"] > YOUNG:
-            found.append(_transaction(row, touches=touches))
+        elif _began(row, watched) < since if since else touches and row["age"] > YOUNG:
+            found.append(_transaction(row, watched.standby, touches=touches))
     return found
 
 
-def _transaction(row: dict[str, Any], *, touches: bool) -> Blocked:
+def _began(row: Mapping[str, Any], watched: Watched) -> datetime:
+    """By the primary's clock."""
+    return watched.now - timedelta(seconds=row["age"]) if watched.standby else row["began"]
+
+
+def _transaction(row: Mapping[str, Any], standby: str, *, touches: bool) -> Blocked:
     query = redact(" ".join((row["query"] or "").split()))
     why = "it holds the table" if touches else "it is older than the watch"
-    told = f"pid {row['pid']} ({row['role']}, {row['application'] or 'no application name'}), {why}: {query}"
-    return Blocked("transaction", told, f"wait for it, or select pg_terminate_backend({row['pid']})", str(row["pid"]))
+    where = f" on {standby}" if standby else ""
+    told = f"pid {row['pid']}{where} ({row['role']}, {row['application'] or 'no application name'}), {why}: {query}"
+    return Blocked(
+        "transaction", told, f"wait for it, or select pg_terminate_backend({row['pid']}){where}", str(row["pid"])
+    )
 
 
 def _accepted(connection: Connection, change: str, blocked: Blocked) -> None:
@@ -174,7 +214,12 @@ def _accepted(connection: Connection, change: str, blocked: Blocked) -> None:
         _accepted(connection, change, blocked)
 
 
-def begin(connection: Connection, change: Change) -> None:
+def begin(connection: Connection, change: Change, standbys: Sequence[Target] = ()) -> None:
     """Let the watch begin, where it can: called once a change is verified."""
-    for key, _, shape, _ in _targets(connection, change):
+    targets = list(_targets(connection, change))
+    for key, _, shape, _ in targets:
         watch.observe(connection, key, shape)
+    if targets and standbys:
+        with reached(connection, standbys) as others:
+            for standby in others.standbys:
+                _on(standby, connection, targets, WINDOW)

@@ -15,12 +15,14 @@ from functools import partial
 from typing import Any, Final
 
 import psycopg
+from psycopg.rows import DictRow
 
 from dbkit import assets
 from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate.backfill.text import MARK
 from dbkit.postgres.migrate.gate.conflicts import conflicts
 from dbkit.postgres.migrate.gate.shape import Shape
+from dbkit.postgres.migrate.gate.standbys import Standby
 from dbkit.postgres.migrate.gate.uses import uses
 from dbkit.secrets import redact
 
@@ -47,6 +49,9 @@ class Blind:
     hint: str
 
 
+UNLOADED: Final = Blind("pg_stat_statements is not loaded", "add it to shared_preload_libraries and restart the server")
+
+
 @dataclass
 class Watched:
     """What the watch knows at this look."""
@@ -57,6 +62,8 @@ class Watched:
     uses: list[Use] = field(default_factory=list[Use])
     note: str = ""
     """What began the watch anew."""
+    standby: str = ""
+    """The standby that was looked at; empty: the primary."""
 
     @property
     def since(self) -> datetime | None:
@@ -72,16 +79,24 @@ class Watched:
         return self.now - max([self.since, *used])
 
 
-def observe(connection: Connection, change: str, shape: Shape) -> Watched:
-    """Take a look, compare with the last one, and store it."""
-    sight = fetch(connection, assets.query("gate/sight"))[0]
-    blind = _blind(sight)
-    watched = Watched(sight["now"], blind or sight["now"])
+def observe(connection: Connection, change: str, shape: Shape, standby: Standby | None = None) -> Watched:
+    """Take a look at the primary or at a standby, compare with the last one, and store it on the primary.
+
+    Raises psycopg.Error where a standby gives no answer.
+    """
+    here = fetch(connection, assets.query("gate/sight"))[0]
+    there = fetch(standby.connection, assets.query("gate/sight"))[0] if standby else here
+    blind = _blind({**there, "kept": here["kept"]})
+    # The primary's clock holds for all: the standby's may differ.
+    watched = Watched(here["now"], blind or here["now"], standby=standby.name if standby else "")
     if blind is not None:
         return watched
+    reader = standby.connection if standby else connection
+    key = f"{change} on {standby.name}" if standby else change
     try:
+        info, rows = _counted(reader, there["extension"])
         with connection.transaction():
-            _look(connection, change, shape, sight["extension"], watched)
+            _look(connection, key, shape, info, rows, watched)
     except psycopg.errors.InsufficientPrivilege as error:
         watched.sight = Blind(
             f"its looks cannot be stored: {error.diag.message_primary}",
@@ -90,10 +105,7 @@ def observe(connection: Connection, change: str, shape: Shape) -> Watched:
     except psycopg.errors.ReadOnlySqlTransaction:
         watched.sight = Blind("this session may not write, so no look can be stored", "connect to the primary")
     except psycopg.errors.ObjectNotInPrerequisiteState:
-        watched.sight = Blind(
-            "pg_stat_statements is not loaded",
-            "add it to shared_preload_libraries and restart the server",
-        )
+        watched.sight = UNLOADED
     return watched
 
 
@@ -101,7 +113,9 @@ def _blind(sight: Mapping[str, Any]) -> Blind | None:
     if sight["extension"] is None:
         hint = "create extension pg_stat_statements; shared_preload_libraries must hold it, too"
         return Blind("pg_stat_statements is not there, so nobody can see which statements run", hint)
-    if sight["track"] in (None, "none"):
+    if sight["track"] is None:
+        return UNLOADED
+    if sight["track"] == "none":
         return Blind("pg_stat_statements.track is none: it counts nothing", "set pg_stat_statements.track = 'top'")
     if not sight["reads_all"]:
         return Blind("this role cannot read the statements of others", "grant pg_read_all_stats to this role")
@@ -110,13 +124,20 @@ def _blind(sight: Mapping[str, Any]) -> Blind | None:
     return None
 
 
-def _look(connection: Connection, change: str, shape: Shape, extension: str, watched: Watched) -> None:
-    connection.execute(
-        "select /* dbkit */ set_config('search_path', quote_ident(%s) || ', pg_catalog', true)", [extension]
-    )
-    info = fetch(connection, "select dealloc::bigint as dealloc, stats_reset from pg_stat_statements_info")[0]
-    rows = fetch(connection, assets.query("gate/statements"))
-    connection.execute("select /* dbkit */ set_config('search_path', 'pg_catalog', true)")
+def _counted(reader: Connection, extension: str) -> tuple[DictRow, list[DictRow]]:
+    with reader.transaction():
+        reader.execute(
+            "select /* dbkit */ set_config('search_path', quote_ident(%s) || ', pg_catalog', true)", [extension]
+        )
+        info = fetch(reader, "select dealloc::bigint as dealloc, stats_reset from pg_stat_statements_info")[0]
+        rows = fetch(reader, assets.query("gate/statements"))
+        reader.execute("select /* dbkit */ set_config('search_path', 'pg_catalog', true)")
+    return info, rows
+
+
+def _look(
+    connection: Connection, change: str, shape: Shape, info: DictRow, rows: Sequence[DictRow], watched: Watched
+) -> None:
     before = fetch(connection, "select * from dbkit.gate_watch where change = %s for update", [change])
     known = {
         row["statement"]: row for row in fetch(connection, "select * from dbkit.gate_use where change = %s", [change])
