@@ -7,6 +7,7 @@ import subprocess
 import pytest
 import yaml
 
+from tests.fixtures.parts import needed
 from tests.fixtures.program import dbkit
 
 DOCUMENT = """\
@@ -74,7 +75,9 @@ def test_the_documented_text_is_refused_repaired_and_then_good(conf, version):
     patch = conf.parent / "fix.patch"
     done = dbkit("audit", "--pg-conf", str(conf), "--pg-version", version, *TIER, "--fix", str(patch))
     assert f"patch -d {conf.parent} -p0" in done.stderr
-    applied = subprocess.run(["patch", "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True, text=True)
+    applied = subprocess.run(
+        [needed("patch"), "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True, text=True
+    )
     assert applied.returncode == 0, applied.stdout
     report, _ = audit(conf, "--pg-version", version, *TIER)
     assert report["files"][0]["loads"]
@@ -106,7 +109,7 @@ def test_bytes_that_are_not_text_are_shown_and_patched(conf):
     patch = conf.parent / "fix.patch"
     dbkit("audit", "--pg-conf", str(conf), *TIER, "--fix", str(patch))
     applied = subprocess.run(
-        ["patch", "--binary", "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True
+        [needed("patch"), "--binary", "-d", str(conf.parent), "-p0", "-i", str(patch)], capture_output=True
     )
     assert applied.returncode == 0, applied.stdout
     assert b"# caf\xe9\r\n" in conf.read_bytes()

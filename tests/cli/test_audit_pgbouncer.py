@@ -7,6 +7,7 @@ import pytest
 from jsonschema import validate
 
 from dbkit.report.schema import REPORT
+from tests.fixtures.parts import needed
 from tests.fixtures.program import dbkit
 
 DOCUMENTED = """\
@@ -132,7 +133,7 @@ def test_a_patch_applies_and_leaves_less(ini, tmp_path):
     done = dbkit("audit", "--pgbouncer-ini", file, "--fix", str(patch))
     assert done.returncode == 1
     assert "patch" in done.stderr
-    subprocess.run(["patch", "-s", file, str(patch)], check=True)
+    subprocess.run([needed("patch"), "-s", file, str(patch)], check=True)
     before, after = found("--pgbouncer-ini", ini(DOCUMENTED, "other.ini")), found("--pgbouncer-ini", file)
     assert after["files"][0]["settings"]["pool_mode"]["value"] == "transaction"
     assert after["files"][0]["settings"]["default_pool_size"]["value"] == "25"

@@ -16,6 +16,7 @@ from dbkit.pgbouncer.rules.sessions import followed
 from dbkit.settings import Target
 from tests.cli import canary
 from tests.fixtures.daemons import every_program, shown
+from tests.fixtures.parts import needed
 from tests.fixtures.program import dbkit
 
 FAULTS = {
@@ -176,7 +177,7 @@ def test_faults_are_found_patched_reloaded_and_gone(setup, tmp_path):
     assert "then RELOAD" in done.stderr
     port = f"listen_port = {held.pooler.port}"
     text = patch.read_text().replace("+listen_port = 6432", f"+{port}")  # the port of the test stays
-    subprocess.run(["patch", "-s", str(held.ini)], input=text, text=True, check=True)
+    subprocess.run([needed("patch"), "-s", str(held.ini)], input=text, text=True, check=True)
 
     foretold = held.found("--reload-check", "--select", "pgbouncer.reload-breaks,pgbouncer.reload-changes")
     assert {o for r, o in rules(foretold) if r == "pgbouncer.reload-changes"} >= {o for _, o in MENDED}

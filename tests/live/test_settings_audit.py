@@ -9,6 +9,7 @@ import pytest
 
 from dbkit.plan import load
 from dbkit.rules import REGISTRY
+from tests.fixtures.parts import needed
 from tests.fixtures.program import dbkit
 from tests.rules import live_example
 
@@ -148,7 +149,7 @@ def test_the_script_and_the_patch_mend_as_the_plan_does(planted, tmp_path):
     done = dbkit("audit", "--pg-conf", str(conf), "--pg-version", str(planted.major), *MACHINE, "--fix", str(patch))
     assert done.returncode == 1, done.stderr
     applied = subprocess.run(
-        ["patch", "-d", str(planted.directory), "-p0", "-i", str(patch)], capture_output=True, text=True
+        [needed("patch"), "-d", str(planted.directory), "-p0", "-i", str(patch)], capture_output=True, text=True
     )
     assert applied.returncode == 0, applied.stdout
     own = conf.stat()

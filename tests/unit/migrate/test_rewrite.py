@@ -8,6 +8,7 @@ from dbkit.postgres import ddl
 from dbkit.postgres.migrate import lint, rewrite
 from dbkit.postgres.migrate.rules import MIGRATION_RULES
 from dbkit.postgres.migrate.source import make
+from tests.fixtures.parts import needed
 
 HAZARDS = {r.id for r in MIGRATION_RULES if r.category in ("lock", "transaction")}
 
@@ -90,7 +91,7 @@ def test_the_diff_applies(tmp_path):
     file.write_text("create index i on t (a);\nselect 1;\n")
     (change,), _ = plan(file.read_text(), path=file)
     done = subprocess.run(
-        ["patch", "-p1"], input=change.diff, text=True, cwd=tmp_path, capture_output=True, check=False
+        [needed("patch"), "-p1"], input=change.diff, text=True, cwd=tmp_path, capture_output=True, check=False
     )
     assert done.returncode == 0, done.stdout
     assert file.read_text() == change.after
