@@ -54,8 +54,8 @@ def _once(scripts: list[Script]) -> list[Script]:
     kept: list[Script] = []
     for script in scripts:
         place = script.path.resolve() if script.path is not None else None
-        if place is None or place not in seen:
+        if place is None or script.remark or place not in seen:
             kept.append(script)
-        if place is not None:
+        if place is not None and not script.remark:
             seen.add(place)
     return kept

@@ -147,8 +147,8 @@ def test_two_heads_are_refused_before_anything_else(db, queries, tmp_path):
         (versions / f"{name}.py").write_text(f'revision = "{name}"\ndown_revision = None\n\ndef upgrade(): ...\n')
     done = dbkit("index", "advise", "--sql", queries, "--migration", str(tmp_path), DBKIT_DSN=db.dsn)
     assert done.returncode == 2
-    assert "has 2 heads" in done.stderr
-    assert "alembic merge heads" in done.stderr
+    assert "has 2 heads: one (one.py), two (two.py)" in done.stderr
+    assert '`alembic merge -m "join heads" one two`' in done.stderr
 
 
 @pytest.mark.pg(18)

@@ -12,6 +12,7 @@ import pytest
 
 from dbkit.ephemeral.postgres import ADDRESS
 from tests.cli.test_ci_recipes import block, project, shell
+from tests.fixtures.alembic_chains import branches, revision
 
 __all__ = ["project"]
 
@@ -237,6 +238,18 @@ def test_an_alembic_chain(tmp_path, on18):
     # Without transaction_per_migration both revisions share a transaction, up to the autocommit block.
     assert statements[0]["transaction"] == statements[1]["transaction"] != statements[2]["transaction"]
     assert statements[2]["locks"]["t"] == "SHARE UPDATE EXCLUSIVE"
+
+
+def test_branches_in_several_folders(tmp_path, on18):
+    ini = branches(tmp_path, "path_separator = os\nversion_locations = %(here)s/core:%(here)s/billing\n")
+    body = "op.get_bind().exec_driver_sql('alter table bills add column note text')"
+    (tmp_path / "core" / "m.py").write_text(revision("m", ("c2", "b1"), body=body))
+    done = rehearse(ini, "--from", "c1", "--format", "json", *QUICK, cwd=tmp_path, **on18)
+    seen = [(s["file"], s["error"], s["locks"]) for s in json.loads(done.stdout)["statements"]]
+    assert [(file, error) for file, error, _ in seen] == [
+        ("billing/b1.py", None), ("core/c2.py", None), ("core/m.py", None)
+    ]  # fmt: skip
+    assert [locks.get("users") for _, _, locks in seen] == ["SHARE ROW EXCLUSIVE", "SHARE", None]
 
 
 def test_transaction_per_migration_is_seen(tmp_path, on18):

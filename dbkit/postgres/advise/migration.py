@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -47,7 +46,7 @@ def write(place: Path, made: Sequence[Change]) -> tuple[Path, ...]:
     """Write the migration into a folder (or beside an alembic.ini). Raises UsageError; returns the files."""
     try:
         if _is_alembic(place):
-            return (_revision(_scripts(place), made),)
+            return (_revision(_scripts(place), place, made),)
         return tuple(_sql(place, made))
     except OSError as error:
         raise UsageError(f"cannot write a migration into {place}", why=error.strerror) from None
@@ -58,7 +57,7 @@ def check(place: Path) -> None:
     if not place.exists():
         raise UsageError(f"there is no {place}", hint="give the folder of your migrations, or alembic.ini")
     if _is_alembic(place):
-        _head(_scripts(place))
+        _head(_scripts(place), place)
     elif not place.is_dir():
         raise UsageError(f"{place} is no folder of migrations", hint="give the folder, or alembic.ini")
 
@@ -160,43 +159,31 @@ def _is_alembic(place: Path) -> bool:
 
 
 def _scripts(place: Path) -> ScriptDirectory:
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
+    from dbkit.postgres.migrate.alembic_chain import opened
+    from dbkit.postgres.migrate.alembic_places import directory, importable
+
+    with importable(place, directory(place)[0]):
+        return opened(place)
+
+
+def _head(scripts: ScriptDirectory, place: Path) -> str | None:
     from alembic.util.exc import CommandError
 
+    from dbkit.postgres.migrate.alembic_chain import one_head
+    from dbkit.postgres.migrate.alembic_places import directory, importable
+
     try:
-        if place.is_file() and place.name == "pyproject.toml":
-            return ScriptDirectory.from_config(Config(toml_file=place))
-        ini = place if place.is_file() else place / "alembic.ini"
-        if ini.is_file() and ini.name == "alembic.ini":
-            return ScriptDirectory.from_config(Config(str(ini)))
-        folder = place if (place / "env.py").is_file() else place.parent
-        return ScriptDirectory(str(folder))
-    except CommandError as error:
-        raise UsageError(f"{place}: Alembic cannot read its environment", why=str(error)) from None
-
-
-def _head(scripts: ScriptDirectory) -> str | None:
-    from alembic.util.exc import CommandError
-
-    held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        heads: Sequence[str] = scripts.get_heads()
+        with importable(place, directory(place)[0]):
+            docs = {r.revision: (r.doc or "").strip() or Path(r.path).name for r in scripts.walk_revisions()}
+            return one_head(scripts, docs, str(place) if place.suffix == ".ini" else "")
     except CommandError as error:
         raise UsageError(f"{scripts.dir}: Alembic cannot read the revisions", why=str(error)) from None
-    finally:
-        sys.dont_write_bytecode = held
-    if len(heads) > 1:
-        raise UsageError(
-            f"{scripts.dir} has {len(heads)} heads: {', '.join(heads)}", hint="`alembic merge heads` first, then again"
-        )
-    return heads[0] if heads else None
 
 
-def _revision(scripts: ScriptDirectory, made: Sequence[Change]) -> Path:
+def _revision(scripts: ScriptDirectory, place: Path, made: Sequence[Change]) -> Path:
     from alembic.util import rev_id
 
-    head = _head(scripts)
+    head = _head(scripts, place)
     number = f"{int(head) + 1:0{len(head)}d}" if head and head.isdecimal() else rev_id()
     ups = [line for c in made for line in (f"# {c.why}", *c.upgrade.splitlines())]
     downs = [line for c in reversed(made) for line in c.downgrade.splitlines()]

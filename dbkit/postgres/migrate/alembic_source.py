@@ -21,8 +21,9 @@ from types import FunctionType
 from typing import Any, Final, cast
 
 from dbkit.errors import UsageError
+from dbkit.postgres.migrate import alembic_chain
 from dbkit.postgres.migrate.alembic_names import Written, conventions, settled
-from dbkit.postgres.migrate.alembic_places import directory, importable
+from dbkit.postgres.migrate.alembic_places import directory, importable, is_configuration
 from dbkit.postgres.migrate.seclusion import Outside, seclude
 from dbkit.postgres.migrate.source import Part, Script
 from dbkit.postgres.migrate.transactions import Wrap
@@ -37,40 +38,33 @@ def is_alembic(path: Path) -> bool:
             "manage.py is not a migration", hint="`python manage.py sqlmigrate APP NAME | dbkit migrate lint -`"
         )
     if path.is_dir():
-        return (path / "env.py").is_file() or (path / "alembic.ini").is_file() or _holds_revisions(path)
-    return (
-        path.name == "alembic.ini"
-        or (path.suffix == ".py" and path.is_file())
-        or (path.name == "pyproject.toml" and path.is_file())
-    )
+        return (path / "env.py").is_file() or (path / "alembic.ini").is_file() or _of_revisions(path)
+    return is_configuration(path) or (path.suffix == ".py" and path.is_file())
 
 
-def _holds_revisions(folder: Path) -> bool:
+def _of_revisions(folder: Path) -> bool:
     """A versions folder: Python files that name a revision, and no SQL."""
-    files = list(folder.glob("*.py"))
-    return bool(files) and not any(folder.glob("*.sql")) and any(_looks_like_revision(f) for f in files)
-
-
-def _looks_like_revision(file: Path) -> bool:
-    text = file.read_text(encoding="utf-8", errors="replace")
-    return "down_revision" in text and "def upgrade" in text
+    return not any(folder.glob("*.sql")) and alembic_chain.holds_revisions(folder)
 
 
 def read(path: Path) -> list[Script]:
     """The revisions behind a path, oldest first. Raises UsageError without an environment or with a broken chain."""
     folder, only = directory(path)
-    from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
-    locations = _locations(folder, path)
     with importable(path, folder):
+        chain = alembic_chain.opened(path)
+        places = alembic_chain.places(chain)
+        if not any(place.is_dir() for place in places):
+            raise _nothing(path, places)
         try:
-            with seclude(importing=True):
-                revisions = list(ScriptDirectory(str(folder), version_locations=locations).walk_revisions())
+            with seclude(importing=True), warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # a folder named twice is read once
+                revisions = list(chain.walk_revisions())
         except CommandError as error:
             raise UsageError(f"{path}: Alembic cannot read the revisions", why=str(error)) from None
         except (Exception, SystemExit) as error:
-            raise not_imported(path, error, locations) from None
+            raise not_imported(path, error, places) from None
         written = conventions(folder)
         naming = settled(written)
         rendered = [_render(r, naming) for r in reversed(revisions)]
@@ -80,11 +74,14 @@ def read(path: Path) -> list[Script]:
         rendered = [] if position is None else rendered[: position + 1]
         for script in rendered[:-1]:
             script.history = True
+    elif path.is_dir() and alembic_chain.within(path, chain):
+        rendered = _of_folder(rendered, path.resolve())
     if not rendered:
-        raise _nothing(path)
-    return rendered + ([] if naming else _names_not_known(written, rendered))
+        raise _nothing(path, places)
+    return rendered + ([] if naming else _names_not_known(written, rendered)) + _arguments_not_given(rendered)
 
 
+_ASKS: Final = "get_x_argument("
 _UNNAMED: Final = re.compile(r"(?:\bADD|[,(])\s*(?:UNIQUE|CHECK|FOREIGN KEY|PRIMARY KEY|EXCLUDE)\b")
 """A constraint without a name, as Alembic writes it."""
 
@@ -104,6 +101,18 @@ def _names_not_known(written: list[Written], revisions: list[Script]) -> list[Sc
     return [Script(str(place.file), "", kind="alembic", path=place.file, left_out=(said,), remark=True)]
 
 
+def _arguments_not_given(revisions: list[Script]) -> list[Script]:
+    """What is said, once, of revisions that do something else when `alembic -x` gives them arguments."""
+    asking = [s for s in revisions if not s.history and not s.problems and _ASKS in s.original]
+    if not asking:
+        return []
+    first = asking[0]
+    line = first.original[: first.original.index(_ASKS)].count("\n") + 1
+    who = "1 revision asks" if len(asking) == 1 else f"{len(asking)} revisions ask"
+    said = (line, "what `alembic -x` would add", f"{who} for such arguments, and dbkit reads and runs them without any")
+    return [Script(first.file, "", kind="alembic", path=first.path, left_out=(said,), remark=True)]
+
+
 def not_imported(path: Path, error: BaseException, locations: Iterable[str | Path]) -> UsageError:
     """The error for a revision whose import failed, with its file where the traceback shows one."""
     files = [entry.filename for entry in traceback.extract_tb(error.__traceback__)]
@@ -120,20 +129,21 @@ def _same(path: Path | None, other: Path) -> bool:
     return path is not None and path.resolve() == other.resolve()
 
 
-def _locations(directory: Path, path: Path) -> list[str]:
-    given = path if path.is_dir() else path.parent
-    folders = [f for f in (directory / "versions", given) if f.is_dir() and _inside_versions(f)]
-    if not folders:
-        raise _nothing(path)
-    return list(dict.fromkeys(str(f.resolve()) for f in folders))
+def _of_folder(rendered: list[Script], folder: Path) -> list[Script]:
+    """Of several folders one was named: what comes before from the others gives the schema only."""
+    inside = [s.path is not None and s.path.resolve().is_relative_to(folder) for s in rendered]
+    for script, here in zip(rendered, inside, strict=True):
+        script.history = not here
+    return rendered[: max((n for n, here in enumerate(inside, 1) if here), default=0)]
 
 
-def _nothing(path: Path) -> UsageError:
-    return UsageError(f"{path} holds no Alembic revisions", hint="`alembic history` shows what Alembic sees")
-
-
-def _inside_versions(folder: Path) -> bool:
-    return any(_looks_like_revision(f) for f in folder.glob("*.py"))
+def _nothing(path: Path, places: Iterable[Path]) -> UsageError:
+    looked = ", ".join(map(str, places))
+    return UsageError(
+        f"{path} holds no Alembic revisions",
+        why=f"none in {looked}" if looked else None,
+        hint="`alembic history` shows what Alembic sees",
+    )
 
 
 def _cause(error: BaseException) -> str:
@@ -155,7 +165,8 @@ def _render(revision: Any, naming: Mapping[str, str] | None) -> Script:
     except Outside as error:
         problem = (line_in(error, path), f"upgrade() {error}")
     except Exception as error:
-        problem = (line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}")
+        without = "; dbkit gives it none of the `-x` arguments it asks for" if _ASKS in source else ""
+        problem = (line_in(error, path), f"upgrade() cannot run offline: {_cause(error)}{without}")
     except SystemExit as error:
         problem = (line_in(error, path), f"upgrade() exits: {error}")
     script.online = script.online or problem is not None or asks_for_a_connection(revision.module, "upgrade")
@@ -187,8 +198,11 @@ def record(
     Returns whether it asked for a connection, of which it got a mock-up. Raises what the function raises, and Outside
     when it reaches for anything else.
     """
+    from alembic.config import Config
     from alembic.operations import Operations
+    from alembic.runtime.environment import EnvironmentContext
     from alembic.runtime.migration import MigrationContext
+    from alembic.script import ScriptDirectory
     from sqlalchemy import MetaData, text
     from sqlalchemy.schema import DDLElement
 
@@ -228,7 +242,9 @@ def record(
         return impl.connection
 
     context.impl.__class__ = type(kind.__name__, (kind,), {"bind": property(bind)})
-    with seclude() as outside, Operations.context(context):
+    # `alembic.context` answers as it would in a deploy without `-x` arguments.
+    surroundings = EnvironmentContext(Config(), ScriptDirectory(str(path.parent)))
+    with surroundings, seclude() as outside, Operations.context(context):
         function()
     outside.check()
     return bool(asked)

@@ -6,7 +6,6 @@ alembic_version, so a chain moved by dbkit and one moved by `alembic upgrade` en
 
 from __future__ import annotations
 
-import shlex
 import sys
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,7 +17,7 @@ from psycopg import sql
 
 from dbkit.errors import Refused, UsageError
 from dbkit.postgres.connect import Connection
-from dbkit.postgres.migrate import alembic_places, alembic_source
+from dbkit.postgres.migrate import alembic_chain, alembic_places, alembic_source
 from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.source import Part
 
@@ -108,16 +107,8 @@ class Environment:
     @property
     def head(self) -> str | None:
         """The one head, None for an empty chain. Raises UsageError when there are several."""
-        heads = self.script.get_heads()
-        if len(heads) > 1:
-            told = [f"{h} ({self[h].doc.splitlines()[0] if self[h].doc else self[h].path.name})" for h in heads]
-            named = f" -c {shlex.quote(self.config)}" if self.config else ""
-            raise UsageError(
-                f"{self.directory} has {len(heads)} heads: {', '.join(told)}",
-                why="a change is written behind one head, and which one this is cannot be guessed",
-                hint=f'join them, then run this again: `alembic{named} merge -m "join heads" {" ".join(heads)}`',
-            )
-        return heads[0] if heads else None
+        docs = {r.id: r.doc.splitlines()[0] if r.doc else r.path.name for r in self.revisions}
+        return alembic_chain.one_head(self.script, docs, self.config)
 
     def ancestors(self, heads: Iterable[str]) -> frozenset[str]:
         """The given revisions and all before them."""
@@ -187,21 +178,18 @@ def find(given: Path | None = None, *, version_table: str = "alembic_version") -
     if not place.exists():
         raise UsageError(f"{place} does not exist", hint="name alembic.ini or the folder that holds env.py")
     directory, _ = alembic_places.directory(place)
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory
     from alembic.util.exc import CommandError
 
     held, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    # For as long as dbkit runs: a revision may import in upgrade() what it needs.
+    sys.path[:0] = [p for p in alembic_places.imports(place, directory) if p not in sys.path]
+    script = alembic_chain.opened(place)
     try:
-        script = ScriptDirectory(str(directory))
-        if place.suffix in (".ini", ".toml"):  # it may name other places for versions, and how files are called
-            toml = place.suffix == ".toml"
-            script = ScriptDirectory.from_config(Config(toml_file=place) if toml else Config(place))
         found = list(reversed(list(script.walk_revisions())))
     except CommandError as error:
         raise UsageError(f"{directory}: Alembic cannot read the revisions", why=str(error)) from None
     except Exception as error:
-        raise alembic_source.not_imported(directory, error, [directory, place.parent]) from None
+        raise alembic_source.not_imported(directory, error, alembic_chain.places(script)) from None
     finally:
         sys.dont_write_bytecode = held
     naming = convention(directory)

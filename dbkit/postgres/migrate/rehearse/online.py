@@ -22,6 +22,7 @@ from dbkit.errors import UsageError
 from dbkit.postgres import ddl
 from dbkit.postgres.migrate import alembic_source, seclusion
 from dbkit.postgres.migrate.alembic_call import surroundings
+from dbkit.postgres.migrate.alembic_chain import opened
 from dbkit.postgres.migrate.alembic_names import convention
 from dbkit.postgres.migrate.alembic_places import directory, importable
 from dbkit.postgres.migrate.rehearse import mentions
@@ -89,7 +90,6 @@ def _server_error(error: BaseException) -> psycopg.Error | None:
 
 
 def _call(ours: _Connection, path: Path, *, keep_open: bool) -> None:
-    from alembic.script import ScriptDirectory
     from sqlalchemy import create_engine
     from sqlalchemy.pool import NullPool
 
@@ -102,7 +102,7 @@ def _call(ours: _Connection, path: Path, *, keep_open: bool) -> None:
         ours.started = True
         with (
             surroundings(
-                connection, ScriptDirectory(str(folder)), naming, transactional_ddl=True, transaction_per_migration=True
+                connection, opened(path), naming, transactional_ddl=True, transaction_per_migration=True
             ) as context,
             context.begin_transaction(_per_migration=True),
         ):
