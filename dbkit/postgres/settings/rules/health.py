@@ -202,7 +202,8 @@ def not_counted(scene: Scene) -> Verdicts:
         yield Verdict(
             f"pg_stat_statements is {lacks}",
             "pg_stat_statements",
-            fix="create extension if not exists pg_stat_statements;",
+            fix=("" if row["loaded"] else "-- after a restart with it in shared_preload_libraries:\n")
+            + "create extension if not exists pg_stat_statements;",
         )
 
 
