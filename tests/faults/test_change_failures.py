@@ -131,6 +131,58 @@ def test_an_expand_that_was_cut_is_taken_back(fresh, monkeypatch):
     assert place.db.execute("select * from dbkit.migration_part") == []
 
 
+@FEW
+def test_a_rollback_that_was_cut_is_ended_before_anything_else(fresh, monkeypatch):
+    """Half of it is gone: doing nothing would call it whole; and the way back is open when another change was moved."""
+    place = fresh()
+    verified(place)
+    place.done("contract")
+    cut_after_its_first_unit(place, monkeypatch, "rollback")
+    refused_until_rolled_back(place)
+    (held,) = place.status()
+    assert held["next"] == "rollback"
+    assert held["blocked_by"][0]["what"] == "a rollback that was cut off half way"
+    place.run("update dbkit.job set status = 'done'")  # as where the newest run is that of another change
+    place.done("rollback", place.change)
+    assert place.phase(place.change) == "verified"
+    assert place.db.execute("select * from dbkit.migration_part") == []
+
+
+@FEW
+def test_an_expand_cut_off_on_its_way_and_on_its_way_back(fresh, monkeypatch):
+    """What the first run did is half undone: the next expand must not go on where the first one stopped."""
+    place = fresh(next(c for c in CASES if c.name == "add-foreign-key"))
+    cut_after_its_first_unit(place, monkeypatch, "expand")
+    cut_after_its_first_unit(place, monkeypatch, "rollback")
+    refused_until_rolled_back(place)
+    place.done("rollback")
+    assert place.phase(place.change) == "new"
+    place.done("expand")
+
+
+def cut_after_its_first_unit(place, monkeypatch, what):
+    run, units = Session.run, []
+
+    def counted(session, unit, done, book):
+        units.append(unit)
+        if len(units) == 2:
+            session.connection.pgconn.finish()
+        run(session, unit, done, book)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Session, "run", counted)
+        assert isinstance(place.move(what, place.change).error, Stopped)
+    assert len(units) == 2
+
+
+def refused_until_rolled_back(place):
+    for step in ("expand", "contract"):
+        for name in (place.change, None):
+            with pytest.raises(Refused, match="was cut off half way") as raised:
+                place.move(step, name)
+            assert f"`dbkit migrate rollback {place.change}`" in raised.value.hint
+
+
 def test_killed_while_it_asks_for_its_lock(fresh):
     place = fresh()
     with busy(place):

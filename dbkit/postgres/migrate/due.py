@@ -23,9 +23,10 @@ def before(connection: Connection, environment: Environment, name: str | None) -
     pending = environment.pending(revisions.heads(connection, environment))
     held = _held(pending)
     wanted = standing.one(connection, environment, name) if name else None
+    needed = environment.ancestors([wanted.expand]) if wanted else frozenset[str]()
+    _refuse_returning(connection, environment, needed | {wanted.contract} if wanted else None)
     if wanted is None:
         return [Move(r, UP) for r in pending if r.id not in held]
-    needed = environment.ancestors([wanted.expand])
     if wanted.phase in (Phase.NEW, Phase.EXPANDING) and wanted.expand in held:
         first = next(r for r in pending if r.phase == "contract" and r.id in needed)
         raise Refused(
@@ -54,11 +55,12 @@ def after(
     changes = standing.changes(connection, environment)
     known = {c.contract: c for c in changes if c.contract}
     wanted = standing.one(connection, environment, name) if name else None
+    needed = environment.ancestors([wanted.contract or wanted.expand]) if wanted else frozenset[str]()
+    _refuse_returning(connection, environment, needed if wanted else None)
     if wanted is not None:
         if wanted.phase is Phase.CONTRACTED:
             return []
         _refuse_halved(environment, [wanted])
-        needed = environment.ancestors([wanted.contract or wanted.expand])
         pending = tuple(r for r in pending if r.id in needed)
     blocked: set[str] = set()
     found: list[Move] = []
@@ -81,6 +83,24 @@ def after(
         if change is not None:
             refuse_unready(connection, change, accept=accept, window=window, standbys=standbys)
     return found
+
+
+def _refuse_returning(connection: Connection, environment: Environment, needed: frozenset[str] | None) -> None:
+    """Half of such a revision is gone: to go on would leave the gap, and to do nothing would call it whole."""
+    back = standing.returning(connection, environment)
+    for revision in environment.revisions:
+        if revision.id in back and (needed is None or revision.id in needed):
+            raise Refused(
+                f"the rollback of revision {_told(revision)} was cut off half way",
+                why="some of what it takes back is gone, and the rest is still there",
+                hint=f"{end_rollback(revision)}, then run this command again",
+            )
+
+
+def end_rollback(revision: Revision) -> str:
+    """What to do about a rollback that was cut off."""
+    name = f" {revision.change['id']}" if revision.change else ""
+    return f"end it first: `dbkit migrate rollback{name}`"
 
 
 def _refuse_halved(environment: Environment, changes: Sequence[Change]) -> None:

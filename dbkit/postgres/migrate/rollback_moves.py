@@ -28,7 +28,7 @@ def due_back(
     change = standing.one(connection, environment, name) if name is not None else None
     moves = _cut_off(connection, environment, change)
     if not moves:
-        moves = _back_of(environment, change) if change else _last_deploy(connection, environment, applied)
+        moves = _back_of(environment, change, applied) if change else _last_deploy(connection, environment, applied)
     going = {m.revision.id for m in moves}
     for move in moves:
         final = (move.revision.change or {}).get("final")
@@ -65,10 +65,10 @@ def _cut_off(connection: Connection, environment: Environment, change: Change | 
     return [_down(environment, known[m["revision"]]) for m in moves]
 
 
-def _back_of(environment: Environment, change: Change) -> list[Move]:
+def _back_of(environment: Environment, change: Change, applied: frozenset[str]) -> list[Move]:
     if change.phase is Phase.NEW:
         return []
-    if change.phase is Phase.CONTRACTED and change.contract:
+    if change.contract and (change.contract in applied or change.contract == change.returning):
         return [_down(environment, environment[change.contract])]
     return [_down(environment, environment[change.expand])]
 

@@ -11,7 +11,7 @@ from dbkit.postgres.connect import Connection, connect, fetch, server
 from dbkit.postgres.migrate import gate, revisions
 from dbkit.postgres.migrate.changes import standing
 from dbkit.postgres.migrate.changes.spec import Change, Phase
-from dbkit.postgres.migrate.due import first_done, halved
+from dbkit.postgres.migrate.due import end_rollback, first_done, halved
 from dbkit.postgres.migrate.executor.units import Unit, cut
 from dbkit.postgres.migrate.revisions import UP, Environment, Revision
 from dbkit.settings import Target
@@ -102,6 +102,8 @@ def _standing(
 ) -> Standing:
     done, total, filled = _rows(connection, change)
     step = "verify" if change.phase is Phase.EXPANDED and filled else _NEXT[change.phase]
+    if change.returning:
+        step = "rollback"
     blocks = tuple(_blocks(connection, environment, change, pending, standbys))
     return Standing(change, step, blocks, done, total, waits.get(change.id, 0.0))
 
@@ -112,6 +114,9 @@ def _blocks(
 ) -> list[Block]:  # fmt: skip
     if change.halved and change.phase is not Phase.NEW:
         return [Block("no contract revision", *halved(environment, change))]
+    if change.returning:
+        hint = end_rollback(environment[change.returning])
+        return [Block("a rollback that was cut off half way", f"revision {change.returning}", hint)]
     own = change.expand if change.phase in (Phase.NEW, Phase.EXPANDING) else change.contract
     below = environment.ancestors([own]) - {own} if own else frozenset[str]()
     ahead = [revision for revision in pending if revision.id in below]

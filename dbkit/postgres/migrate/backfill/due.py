@@ -21,6 +21,12 @@ def due(target: Target, environment: Environment, name: str | None) -> list[Chan
         if name is None:
             return [c for c in standing.changes(connection, environment) if c.phase is Phase.EXPANDED and c.backfills]
         change = standing.one(connection, environment, name)
+    if change.returning:
+        raise Refused(
+            f"a rollback of {change.id} was cut off half way",
+            why="what keeps filled rows right may be gone",
+            hint=f"end it first: `dbkit migrate rollback {change.id}`",
+        )
     if change.phase in (Phase.NEW, Phase.EXPANDING):
         raise Refused(
             f"{change.id} is {change.phase.value}: the triggers that keep filled rows right are not there yet",

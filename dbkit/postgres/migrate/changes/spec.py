@@ -97,6 +97,8 @@ class Change:
     """Columns of unique keys that contract takes away: `on conflict` must not rest on them any more."""
     halved: bool = False
     """It was written with a contract revision, which the folder does not hold."""
+    returning: str = ""
+    """The revision whose rollback was cut off half way; empty where none was."""
 
     @property
     def qualified(self) -> str:

@@ -13,18 +13,19 @@ from dbkit.postgres.connect import Connection, fetch
 from dbkit.postgres.migrate import revisions
 from dbkit.postgres.migrate.changes import words
 from dbkit.postgres.migrate.changes.spec import BackfillSpec, Change, Phase
-from dbkit.postgres.migrate.revisions import Environment, Revision
+from dbkit.postgres.migrate.revisions import DOWN, UP, Environment, Revision
 
 
 def changes(connection: Connection, environment: Environment) -> tuple[Change, ...]:
     """All changes, in the order of their expand revisions."""
     applied = environment.ancestors(revisions.heads(connection, environment))
     begun = _begun(connection, environment)
+    back = returning(connection, environment)
     expands = [r for r in environment.revisions if r.change is not None and r.phase != "contract"]
     contracts = {
         str(r.change["id"]): r for r in environment.revisions if r.change is not None and r.phase == "contract"
     }
-    return tuple(_change(connection, e, contracts.get(_text(e, "id")), applied, begun) for e in expands)
+    return tuple(_change(connection, e, contracts.get(_text(e, "id")), applied, begun, back) for e in expands)
 
 
 def one(connection: Connection, environment: Environment, name: str) -> Change:
@@ -46,8 +47,9 @@ def specs(connection: Connection, revision: Revision) -> tuple[BackfillSpec, ...
 
 
 def _change(
-    connection: Connection, expand: Revision, contract: Revision | None, applied: frozenset[str], begun: frozenset[str]
-) -> Change:
+    connection: Connection, expand: Revision, contract: Revision | None, applied: frozenset[str],
+    begun: frozenset[str], back: frozenset[str],
+) -> Change:  # fmt: skip
     change = expand.change or {}
     if not change.get("schema", "-"):
         raise UsageError(
@@ -71,6 +73,7 @@ def _change(
         base=str(change.get("base", "")),
         keys=tuple(words.columns_in(f"row({key})", "keys") for key in change.get("keys", ())),
         halved=bool(change.get("contract")) and contract is None,
+        returning=next((r.id for r in (contract, expand) if r is not None and r.id in back), ""),
     )
 
 
@@ -134,12 +137,21 @@ def _spec(connection: Connection, change: str, entry: Mapping[str, Any]) -> Back
     )
 
 
-def _begun(connection: Connection, environment: Environment) -> frozenset[str]:
+def returning(connection: Connection, environment: Environment) -> frozenset[str]:
+    """Revisions whose rollback was begun and has not ended: half of each is gone, and nothing can build on it."""
+    return _begun(connection, environment, [DOWN])
+
+
+def _begun(connection: Connection, environment: Environment, directions: Sequence[str] = (UP, DOWN)) -> frozenset[str]:
     there = fetch(connection, "select to_regclass('dbkit.migration_part') is not null as there")[0]["there"]
     if not there:
         return frozenset()
     marked = {environment.mark(r.id): r.id for r in environment.revisions}
-    rows = fetch(connection, "select distinct revision from dbkit.migration_part")
+    rows = fetch(
+        connection,
+        "select distinct revision from dbkit.migration_part where direction = any(%s)",
+        [list(directions)],
+    )
     return frozenset(marked[r["revision"]] for r in rows if r["revision"] in marked)
 
 
