@@ -88,9 +88,14 @@ select
       from generate_series(0, 2) k
     )
     when e.began is not null then (
+      -- as many as reach 30 days on from now, three at least
       select array_agg(array[(e.moment + k * age(e.moment, e.began))::text,
         (e.moment + (k + 1) * age(e.moment, e.began))::text] order by k)
-      from generate_series(0, 2) k
+      from generate_series(
+        0,
+        greatest(2, ceil(extract(epoch from now() at time zone 'UTC' + interval '30 days' - e.moment)
+          / extract(epoch from e.moment - e.began))::int - 1)
+      ) k
     )
   end as next,
   r.part as default_partition,

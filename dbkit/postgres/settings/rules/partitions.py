@@ -97,7 +97,7 @@ def _told(row: Mapping[str, Any], limits: PartitionLimits) -> str:
 
 
 def _next(row: Mapping[str, Any]) -> str:
-    """The next three partitions as SQL; a comment alone where their width is not known."""
+    """The next partitions as SQL, for 30 days and three at least; a comment alone where their width is not known."""
     from dbkit.postgres.catalog import quote, quoted
 
     if row["in_default"]:
